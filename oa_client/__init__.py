@@ -1,0 +1,86 @@
+"""
+Python SDK for the Open-Assistant chat API.
+
+```python
+from oa_client import Client
+
+with Client() as client:
+    for text in client.stream("Why is the sky blue?"):
+        print(text, end="", flush=True)
+```
+"""
+
+import logging
+
+from ._client import Client
+from ._errors import (
+    APIError,
+    AuthError,
+    BusyError,
+    CancelledReplyError,
+    ConfigurationError,
+    GenerationError,
+    IncompleteReplyError,
+    NotFoundError,
+    OAError,
+    ProtocolError,
+    RateLimitError,
+    ReplyError,
+    RequestError,
+    TransportError,
+    TransportTimeout,
+    UnsupportedError,
+)
+from ._events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
+from ._models import Message, ModelInfo, Preset, Sampling, Timeout
+from ._stream import Stream
+
+__all__ = [
+    "APIError",
+    "AuthError",
+    "BusyError",
+    "CancelledReplyError",
+    "Client",
+    "ConfigurationError",
+    "Event",
+    "GenerationError",
+    "IncompleteReplyError",
+    "Message",
+    "MessageEvent",
+    "ModelInfo",
+    "NotFoundError",
+    "OAError",
+    "PendingEvent",
+    "PluginEvent",
+    "Preset",
+    "ProtocolError",
+    "RateLimitError",
+    "ReplyError",
+    "RequestError",
+    "Sampling",
+    "Stream",
+    "Timeout",
+    "TokenEvent",
+    "TransportError",
+    "TransportTimeout",
+    "UnknownEvent",
+    "UnsupportedError",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> str:
+    # Looking the version up costs more than a fifth of the import, and few ask.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("oa-client")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# The classes show where users find them, not where they are kept.
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__
+del _name

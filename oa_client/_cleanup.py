@@ -1,0 +1,168 @@
+"""
+The chats that streams leave behind.
+
+A chat whose answer is queued or being written must not be deleted: the real server then aborts other users' answers,
+or loses the next user's message. So whoever leaves early is released at once, and the chat comes here: it is hidden,
+and deleted when its answer is final.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeVar
+
+from ._errors import APIError, NotFoundError, OAError
+from ._models import Timeout
+from ._transport import Interrupt, Transport
+from ._wire import DELETABLE_STATES, FINAL_STATES, Call
+
+#: seconds that an abandoned answer is waited for before its chat is left hidden.
+DEADLINE = 600.0
+#: seconds between looks at an answer that is not final: short at first, for short answers.
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+#: seconds to connect, and without a byte, for a call of the clean-up.
+CONNECT_LIMIT, READ_LIMIT = 5.0, 10.0
+
+_T = TypeVar("_T")
+_log = logging.getLogger("oa_client")
+
+
+@dataclass(slots=True)
+class _Remains:
+    """A chat to be deleted, and the answer to wait for (None: whichever the chat has)."""
+
+    chat_id: str
+    message_id: str | None
+    deadline: float = field(default_factory=lambda: monotonic() + DEADLINE)
+    hidden: bool = False
+    pause: float = FIRST_PAUSE
+    due: float = 0.0
+
+
+class Cleanup:
+    """Deletes chats in a thread of its own, which lives while there are any."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        # Never blocks and is re-entrant, so that the garbage collector may put into it. None: look again.
+        self._inbox: queue.SimpleQueue[_Remains | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._interrupt = Interrupt()
+        self._deadline: float | None = None
+        self._failed: list[str] = []
+
+    def leave(self, chat_id: str, message_id: str | None) -> None:
+        """Note a chat, without starting anything: for the garbage collector."""
+        self._inbox.put(_Remains(chat_id, message_id))
+
+    def start(self) -> None:
+        """See to what was left, in the background."""
+        with self._lock:
+            if self._thread is None and self._deadline is None and not self._inbox.empty():
+                self._thread = threading.Thread(target=self._run, name="oa-client clean-up", daemon=True)
+                self._thread.start()
+
+    def close(self, timeout: float) -> tuple[str, ...]:
+        """Finish within `timeout` seconds; return the ids of the chats that could not be deleted."""
+        self._deadline = monotonic() + timeout
+        with self._lock:
+            thread = self._thread
+        if thread is None:
+            # No thread is started for it: at the interpreter's exit none can be.
+            self._run()
+        else:
+            self._inbox.put(None)
+            thread.join(timeout)
+            self._interrupt.fire()
+            thread.join()
+        return tuple(dict.fromkeys(self._failed))
+
+    def _run(self) -> None:
+        waiting: list[_Remains] = []
+        while True:
+            with self._lock:
+                if not waiting and self._inbox.empty():
+                    self._thread = None
+                    return
+            waiting += self._receive(waiting)
+            for remains in [item for item in waiting if item.due <= monotonic()]:
+                if self._is_settled(remains):
+                    waiting.remove(remains)
+                elif self._left(remains) <= 0:
+                    waiting.remove(remains)
+                    self._give_up(remains, "its answer was not final in time")
+                else:
+                    remains.due = monotonic() + min(remains.pause, self._left(remains))
+                    remains.pause = min(2 * remains.pause, LAST_PAUSE)
+
+    def _receive(self, waiting: list[_Remains]) -> list[_Remains]:
+        """Wait until one of those that wait is due or something comes, and return what came."""
+        pause = min((item.due - monotonic() for item in waiting), default=0.0)
+        try:
+            item = self._inbox.get(timeout=pause) if pause > 0 else self._inbox.get_nowait()
+        except queue.Empty:
+            return []
+        if item is not None:
+            return [item]
+        for remains in waiting:
+            remains.due, remains.pause = 0.0, FIRST_PAUSE
+        return []
+
+    def _left(self, remains: _Remains) -> float:
+        """Return the seconds that the chat may yet take."""
+        if self._interrupt.fired:
+            return 0.0
+        end = remains.deadline if self._deadline is None else min(remains.deadline, self._deadline)
+        return end - monotonic()
+
+    def _is_settled(self, remains: _Remains) -> bool:
+        """Go one step on with a chat; return whether that was the last."""
+        surface = self._transport.target.surface
+        try:
+            state = self._state(remains)
+            if state in DELETABLE_STATES:
+                self._send(surface.delete_chat(remains.chat_id), remains)
+                return True
+            if not remains.hidden:
+                self._send(surface.update_chat(remains.chat_id, hidden=True), remains)
+                remains.hidden = True
+            if state in FINAL_STATES:
+                self._give_up(remains, f"its answer is {state}, and may still be in the server's queue")
+                return True
+        except OAError as error:
+            if isinstance(error, APIError) and self._is_gone(remains):
+                return True
+            _log.debug("clean-up of chat %s: %s", remains.chat_id, error)
+        return False
+
+    def _state(self, remains: _Remains) -> str:
+        surface = self._transport.target.surface
+        if remains.message_id is not None:
+            return self._send(surface.get_message(remains.chat_id, remains.message_id), remains).state
+        messages = self._send(surface.get_chat(remains.chat_id), remains)
+        states = {message.state for message in messages if message.role == "assistant"}
+        return next(iter(states - DELETABLE_STATES), "complete")
+
+    def _is_gone(self, remains: _Remains) -> bool:
+        try:
+            self._send(self._transport.target.surface.get_chat(remains.chat_id), remains)
+        except NotFoundError:
+            return True
+        except OAError:
+            pass
+        return False
+
+    def _send(self, call: Call[_T], remains: _Remains) -> _T:
+        left = max(self._left(remains), 0.001)
+        timeout = Timeout(connect=min(CONNECT_LIMIT, left), read=min(READ_LIMIT, left))
+        return self._transport.send(call, timeout, self._interrupt)
+
+    def _give_up(self, remains: _Remains, why: str) -> None:
+        self._failed.append(remains.chat_id)
+        how = "hidden, not deleted" if remains.hidden else "neither deleted nor hidden"
+        _log.warning("chat %s is %s: %s", remains.chat_id, how, why)

@@ -1,0 +1,133 @@
+"""
+The commands: `ask`, `serve` and `setup`.
+
+Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import threading
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ._client import Client
+from ._errors import OAError
+from ._events import PendingEvent, TokenEvent
+
+#: What a model writes is not trusted: control characters could rewrite the terminal.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line (`sys.argv` if None) and return its exit status."""
+    try:
+        return int(cli.main(arguments, prog_name="oa-client", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except OAError as error:
+        click.echo(f"oa-client: {error}", err=True)
+        return 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="oa-client")
+def cli() -> None:
+    """
+    Talk to an Open-Assistant server, or run a small one here.
+
+    $OA_BASE_URL names the server, $OA_TOKEN (inference server) or $OA_COOKIE (website) signs in. Without them, a
+    local server with a small demo model answers.
+    """
+
+
+@cli.command()
+@click.argument("question", nargs=-1, required=True)
+@click.option("--model", help="Which of the server's models answers.")
+@click.option("--system", "system_prompt", help="Instructions that stand before the question.")
+def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None) -> None:
+    """Print the answer to QUESTION as it is written; "-" reads the question from standard input."""
+    text = sys.stdin.read() if question == ("-",) else " ".join(question)
+    status = Console(stderr=True, markup=False, highlight=False)
+    with Client(model=model) as client, client.stream(text, system_prompt=system_prompt) as stream:
+        with status.status("waiting for the first word") as waiting:
+            for event in stream.events():
+                if isinstance(event, PendingEvent):
+                    waiting.update(f"in the queue: position {event.queue_position} of {event.queue_size}")
+                elif isinstance(event, TokenEvent) and event.text:
+                    waiting.stop()
+                    click.echo(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", event.text), nl=False)
+        click.echo()
+        if stream.diverged:
+            click.echo(f"The final text differs:\n{_CONTROL.sub('', str(stream.message))}", err=True)
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one")
+@click.option("--backend", default="embedded", show_default=True, help="Who writes: the embedded model, or lorem.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON: url, token, cookies, model.")
+def serve(port: int, backend: str, as_json: bool) -> None:
+    """Run a local Open-Assistant server until interrupted, and print how to reach it."""
+    local = _import_local()
+    try:
+        server = local.LocalServer(backend, port=port)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--backend") from error
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        with server:
+            click.echo(_describe(server, as_json))
+            # In slices, so that Windows lets Ctrl-C through.
+            while not stop.wait(1):
+                pass
+    except local.LocalServerError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _describe(server: Any, as_json: bool) -> str:
+    if as_json:
+        facts = {"url": server.url, "token": server.token, "cookies": server.cookies, "model": server.model}
+        return json.dumps(facts)
+    cookie = "; ".join(f"{name}={value}" for name, value in server.cookies.items())
+    return (
+        f"Open-Assistant at {server.url}, answers by {server.model}. Press Ctrl-C to stop.\n\n"
+        f"As inference server:  OA_BASE_URL={server.url} OA_TOKEN={server.token}\n"
+        f"As website:           OA_BASE_URL={server.url} OA_COOKIE='{cookie}'"
+    )
+
+
+@cli.command()
+def setup() -> None:
+    """Download the small demo model that the local server answers with."""
+    local = _import_local()
+    model = local.MODEL
+    console = Console(stderr=True, markup=False, highlight=False)
+    if model.path.exists():
+        console.print(f"{model.name} is here: {model.path}")
+    else:
+        size = model.download_bytes / 1e6
+        console.print(f"Downloading {model.name}, {size:.0f} MB ({model.licence}), to {model.path.parent}")
+    try:
+        path = local.download_model()
+    except local.LocalServerError as error:
+        raise click.ClickException(str(error)) from error
+    console.print(f"{model.name} is ready: {path}")
+
+
+def _import_local() -> Any:
+    try:
+        from . import local
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"the local server needs an extra ({error.name} is missing): pip install 'oa-client[local]'"
+        ) from error
+    return local

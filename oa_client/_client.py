@@ -1,0 +1,373 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+import requests
+
+from ._cleanup import Cleanup
+from ._errors import APIError, ConfigurationError, OAError, RateLimitError
+from ._exchange import Exchange
+from ._models import Message, ModelInfo, Sampling, Timeout, did_you_mean
+from ._retry import Retry
+from ._stream import Reply, Stream
+from ._target import Cookies, Target, find_target
+from ._transport import Transport
+from ._turns import Turns
+from ._wire import Inference, Question, check_size, check_text, read_messages
+
+#: seconds that `Client.close` waits for chats to be deleted.
+CLOSE_TIMEOUT = 10.0
+#: seconds for the same at the interpreter's exit.
+EXIT_TIMEOUT = 5.0
+#: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
+_REFUSALS = (*range(300, 500), 503)
+
+Messages = str | Sequence[Mapping[str, str]]
+
+
+class Client:
+    """
+    A client of one Open-Assistant server. It may be used from many threads.
+
+    ```python
+    with Client("http://127.0.0.1:8000", token=token) as client:
+        for text in client.stream("Why is the sky blue?"):
+            print(text, end="", flush=True)
+    ```
+
+    `token=` is for the inference server, `cookies=` for the website; with neither, calls go to the website unsigned.
+    Without any argument, `$OA_BASE_URL` and `$OA_TOKEN` or `$OA_COOKIE` say where to go, and without those a local
+    server is started, which answers with a small demo model (`pip install 'oa-client[local]'`, `oa-client setup`).
+    Credentials go to the origin they are given for and nowhere else: redirects are refused, `.netrc` is not read, and
+    a server on this machine is never asked through a proxy of the environment.
+
+    Args:
+        base_url: where the server is, for example `https://oa.example.org`; a path in it is kept.
+        cookies: of the website's session: a mapping, a cookie jar, a Cookie header, or the bare session token.
+        token: of the inference server, without "Bearer".
+        proxy: a URL, used for http and https; without it the environment's proxies are.
+        headers: added to every request.
+        timeout: seconds to connect and to wait for a byte, or a `Timeout`, which has more limits.
+        max_retries: how often a call is repeated that cannot have had an effect (no connection, 429, 503) or has none
+            (502 or 504 on a read), after a growing wait; 0 never. A reply that has begun is not asked for again.
+        session: used as it is, neither changed nor closed. A call in it can then be interrupted only once its
+            response has begun.
+        model: what answers when a call names none; `OA_SFT_Llama_30B_6` if not given, and with the local server its
+            own.
+        serialize: ask for an answer only when no other of this client is pending, since the server would cancel
+            that one. Answers that are being written go on side by side. False is for servers that do not do that.
+
+    Raises:
+        ConfigurationError: if an argument or variable is wrong; nothing is sent.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        cookies: Cookies | None = None,
+        token: str | None = None,
+        proxy: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: Timeout | float | None = None,
+        max_retries: int = 2,
+        session: requests.Session | None = None,
+        model: str | None = None,
+        serialize: bool = True,
+    ) -> None:
+        self._timeout = Timeout.from_value(timeout)
+        _check_name("model", model)
+        target = find_target(base_url, cookies, token, os.environ) or _local_target()
+        self._transport = Transport(target, headers=headers, proxy=proxy, session=session)
+        self._surface = target.surface
+        self._model = model or target.model
+        self._cleanup = Cleanup(self._transport)
+        self._retry = Retry(max_retries)
+        self._turns = Turns() if serialize else None
+        self._lock = threading.Condition()
+        self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
+        self._beginning = 0
+        self._closed = False
+        self._models: list[ModelInfo] | None = None
+        _clients.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._transport.target.base_url} ({self._surface.name})>"
+
+    def stream(
+        self,
+        messages: Messages,
+        *,
+        model: str | None = None,
+        sampling: Sampling | Mapping[str, Any] | str | None = None,
+        system_prompt: str | None = None,
+        user_profile: str | None = None,
+        response_instructions: str | None = None,
+        plugins: Sequence[Mapping[str, Any]] | None = None,
+        keep: bool = False,
+    ) -> Stream:
+        """
+        Ask, and return the reply while it is written.
+
+        Makes a chat, posts one prompt, asks for an answer and opens its events; the chat is deleted at the end.
+        Returns when the server has begun to answer the last of these calls, so an error of any of them is raised
+        here, and the first token may yet be long in coming.
+
+        Args:
+            messages: the question, or a list of `{"role", "content"}` with the roles "system", "user" (or
+                "prompter") and "assistant". The API takes no answers of others, so several are flattened into one
+                prompt, a line `Role: content` for each. A system message at the start is the system prompt.
+            model: a name of `list_models`.
+            sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets, which
+                costs one more call; values that are None are the server's choice.
+            system_prompt: instructions that stand before the chat.
+            user_profile: what the model shall know of the user.
+            response_instructions: how it shall answer.
+            plugins: as the server lists them; each a mapping with "url".
+            keep: do not delete the chat.
+
+        Raises:
+            ConfigurationError: if an argument is wrong, which is found out before anything is sent; or if the client
+                is closed.
+            APIError: if the server refuses; see its subclasses.
+            TransportError: if the server cannot be reached.
+            ProtocolError: if it does not speak the protocol.
+        """
+        prompt, system_prompt = read_messages(messages, system_prompt)
+        _check_name("model", model)
+        check_text("user_profile", user_profile)
+        check_text("response_instructions", response_instructions)
+        question = Question(
+            prompt,
+            model or self._model,
+            self._read_sampling(sampling, model or self._model),
+            _read_plugins(plugins),
+            system_prompt=system_prompt,
+            user_profile=user_profile,
+            response_instructions=response_instructions,
+        )
+        check_size(self._surface, question)
+        with self._begin(keep) as exchange:
+            return Stream(self._open(exchange, question))
+
+    def ask(
+        self,
+        messages: Messages,
+        *,
+        model: str | None = None,
+        sampling: Sampling | Mapping[str, Any] | str | None = None,
+        system_prompt: str | None = None,
+        user_profile: str | None = None,
+        response_instructions: str | None = None,
+        plugins: Sequence[Mapping[str, Any]] | None = None,
+        keep: bool = False,
+    ) -> Message:
+        """
+        Ask, wait, and return the final message; `str()` of it is the answer.
+
+        Arguments and errors are those of `stream` and of iterating it.
+        """
+        with self.stream(
+            messages,
+            model=model,
+            sampling=sampling,
+            system_prompt=system_prompt,
+            user_profile=user_profile,
+            response_instructions=response_instructions,
+            plugins=plugins,
+            keep=keep,
+        ) as stream:
+            return stream.finish()
+
+    def list_models(self) -> list[ModelInfo]:
+        """
+        Return the models that the server lists, with their presets; a listed model may still have no worker.
+
+        Raises:
+            APIError, TransportError, ProtocolError: as `stream`.
+        """
+        with self._begin() as exchange:
+            self._models = exchange.send(self._surface.list_models())
+        return list(self._models)
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[str, ...]:
+        """
+        Close open streams, delete what chats they leave, and close the connections.
+
+        A chat whose answer is still being written is hidden, and deleted as soon as that is final: deleting it
+        before makes the real server abort other users' answers. May be called again, and from any thread.
+
+        Args:
+            timeout: seconds to wait for such answers.
+
+        Returns:
+            the ids of the chats that could not be deleted in time.
+        """
+        deadline = monotonic() + timeout
+        with self._lock:
+            self._closed = True
+            exchanges = list(self._exchanges)
+        for exchange in exchanges:
+            exchange.stop()
+        with self._lock:
+            # Whoever is between two calls leaves a chat yet.
+            self._lock.wait_for(lambda: self._beginning == 0, timeout)
+        undeleted = self._cleanup.close(max(0.0, deadline - monotonic()))
+        self._transport.close()
+        return undeleted
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _begin(self, keep: bool = False) -> Iterator[Exchange]:
+        """Give out an exchange that `close()` can end, and clean up after one that fails."""
+        exchange = Exchange(self._transport, self._timeout, self._retry, None if keep else self._cleanup)
+        with self._lock:
+            if self._closed:
+                raise ConfigurationError("the client is closed: make a new one")
+            self._exchanges.add(exchange)
+            self._beginning += 1
+        self._cleanup.start()
+        try:
+            yield exchange
+        except BaseException as error:
+            # A clear refusal has queued nothing, so the chat can go at once.
+            if exchange.message_id is None and isinstance(error, APIError) and error.status in _REFUSALS:
+                exchange.delete_chat()
+            exchange.leave_chat()
+            exchange.clean_up()
+            if isinstance(error, OAError):
+                described = exchange.describe(error)
+                if described is not error:
+                    raise described from error
+            raise
+        finally:
+            with self._lock:
+                self._beginning -= 1
+                self._lock.notify_all()
+
+    def _open(self, exchange: Exchange, question: Question) -> Reply:
+        """Make a chat, ask, and open the events."""
+        surface = self._surface
+        chat_id = exchange.chat_id = exchange.send(surface.create_chat())
+        prompt_id = exchange.send(surface.post_prompt(chat_id, None, question.prompt))
+        with self._turns.turn(exchange) if self._turns else nullcontext():
+            exchange.clock.ask()
+            message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
+            if self._turns:
+                self._turns.begin(chat_id, message_id)
+        begun = partial(self._turns.end, message_id) if self._turns else _nothing
+        body = exchange.open(surface.open_events(chat_id, message_id))
+        return Reply(exchange, body, chat_id, message_id, begun)
+
+    def _post_assistant(self, exchange: Exchange, chat_id: str, prompt_id: str, question: Question) -> str:
+        try:
+            return exchange.send(self._surface.post_assistant(chat_id, prompt_id, question))
+        except APIError as error:
+            if error.status != 500:
+                raise
+            # The real server means 429 here, and fails over it. Its other reasons for a 500 are a parent that does
+            # not exist, which was just made, and a database that is down, which fails the next call too.
+            try:
+                exchange.send(self._surface.get_chat(chat_id))
+            except OAError:
+                raise error from None
+            raise RateLimitError(
+                f"{error}: this is probably the rate limit (the real server allows 20 answers in about 11 minutes, "
+                "and counts refused ones): wait some minutes",
+                status=error.status,
+                detail=error.detail,
+                method=error.method,
+                path=error.path,
+                response=error.response,
+            ) from error
+
+    def _read_sampling(self, sampling: Sampling | Mapping[str, Any] | str | None, model: str) -> dict[str, Any]:
+        if sampling is None:
+            return {}
+        if isinstance(sampling, str):
+            sampling = self._find_preset(sampling, model)
+        elif isinstance(sampling, Mapping):
+            sampling = Sampling.from_mapping(sampling)
+        elif not isinstance(sampling, Sampling):
+            raise ConfigurationError(
+                f"sampling must be a Sampling, a mapping or a preset's name, not {type(sampling).__name__}"
+            )
+        return sampling.to_json()
+
+    def _find_preset(self, name: str, model: str) -> Sampling:
+        models = {info.name: info for info in self._models or self.list_models()}
+        if model not in models:
+            raise ConfigurationError(f"model {model!r} is not on the server{did_you_mean(model, list(models))}")
+        presets = {preset.name: preset.sampling for preset in models[model].presets}
+        if name not in presets:
+            raise ConfigurationError(f"sampling: no preset {name!r} for {model}{did_you_mean(name, list(presets))}")
+        return presets[name]
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_clients() -> None:
+    """Delete the chats that forgotten streams left."""
+    for client in list(_clients):
+        client.close(EXIT_TIMEOUT)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _check_name(argument: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"{argument} must be a name")
+
+
+def _read_plugins(plugins: Any) -> list[dict[str, Any]]:
+    if plugins is None:
+        return []
+    if isinstance(plugins, (str, bytes, Mapping)) or not isinstance(plugins, Sequence):
+        raise ConfigurationError("plugins must be a list of mappings with 'url'")
+    for index, plugin in enumerate(plugins):
+        if not isinstance(plugin, Mapping) or not isinstance(plugin.get("url"), str):
+            raise ConfigurationError(f"plugins[{index}] must be a mapping with 'url'")
+    return [dict(plugin) for plugin in plugins]
+
+
+def _local_target() -> Target:
+    """Start the local server, or find the one that runs."""
+    ways_out = (
+        "; or name a server: pass base_url= (with token= or cookies=), or set $OA_BASE_URL (with $OA_TOKEN or "
+        "$OA_COOKIE)"
+    )
+    try:
+        from .local import LocalServerError, shared_server
+    except ImportError as error:
+        raise ConfigurationError(
+            f"no address is given, and the local server is not installed: pip install 'oa-client[local]'{ways_out}"
+        ) from error
+    try:
+        server = shared_server()
+    except LocalServerError as error:
+        raise ConfigurationError(
+            f"no address is given, and the local server does not start: {error}{ways_out}"
+        ) from error
+    return Target(server.url, Inference(), {"Authorization": f"Bearer {server.token}"}, server.model)

@@ -1,0 +1,214 @@
+"""
+What can go wrong, as one tree.
+
+```
+OAError                      every error of this package
+├─ ConfigurationError        also ValueError: arguments, environment, a missing extra, a closed client
+├─ UnsupportedError          also NotImplementedError: this surface lacks it
+├─ TransportError            the server could not be reached; also requests.ConnectionError
+│  └─ TransportTimeout       a clock ran out; also requests.Timeout and TimeoutError
+├─ APIError                  the server answered with an error; also requests.HTTPError and RuntimeError
+│  ├─ AuthError              401, 403
+│  ├─ NotFoundError          404
+│  ├─ RequestError           400, 413, 422
+│  ├─ RateLimitError         429, and the 500 that stands for it on the real server
+│  └─ BusyError              503
+└─ ReplyError                the reply began and went wrong
+   ├─ GenerationError        an error event, or the message was aborted; also RuntimeError
+   ├─ CancelledReplyError    the message was cancelled, timed out or deleted
+   ├─ ProtocolError          not an event stream, not JSON, not an event
+   └─ IncompleteReplyError   the line was cut and the rest could not be recovered
+```
+
+The exception of the library below, where there is one, is the `__cause__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import requests
+
+Phase = Literal["connect", "read", "first_token", "idle", "total"]
+CancelReason = Literal["cancelled", "timeout", "deleted"]
+
+
+class OAError(Exception):
+    """
+    The root of every error that this package raises.
+
+    Errors raised by a stream carry what is known of it; on others the three fields have their defaults.
+
+    Attributes:
+        chat_id: the chat that the reply belongs to, or None if not known.
+        message_id: the assistant message being streamed, or None if not known.
+        text: what the stream had yielded before the error.
+    """
+
+    chat_id: str | None = None
+    message_id: str | None = None
+    text: str = ""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self._message = message
+
+    def __str__(self) -> str:
+        # Not args[0]: the provider puts the server's bare words there.
+        return self._message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Requests and responses hold sockets and credentials, so they stay behind.
+        state = {name: value for name, value in self.__dict__.items() if name not in ("request", "response")}
+        return _restore, (type(self), self.args, state)
+
+
+def _restore(cls: type[OAError], args: tuple[Any, ...], state: dict[str, Any]) -> OAError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    if isinstance(error, requests.RequestException):
+        error.request = error.response = None
+    return error
+
+
+class ConfigurationError(OAError, ValueError):
+    """An argument, an environment variable or the installation is wrong; nothing was sent."""
+
+
+class UnsupportedError(OAError, NotImplementedError):
+    """The surface in use (website or inference server) has no such function."""
+
+
+class TransportError(OAError, requests.ConnectionError):
+    """
+    The server could not be reached, or the connection broke before it answered.
+
+    Attributes:
+        request: the `requests.PreparedRequest`, its credentials masked, or None.
+        response: always None.
+        is_unsent: whether the request had not been sent, so that it can be repeated without harm.
+    """
+
+    is_unsent = False
+
+
+class TransportTimeout(TransportError, requests.Timeout, TimeoutError):  # noqa: N818 - as its bases
+    """
+    A clock of `Timeout` ran out.
+
+    It is a `TimeoutError`, so inside `asyncio.timeout()` the two look alike: tell them apart by class.
+
+    Attributes:
+        phase: the clock, named as in `Timeout`: "connect", "read", "first_token", "idle" or "total".
+    """
+
+    phase: Phase
+
+    def __init__(self, message: str, *, phase: Phase) -> None:
+        super().__init__(message)
+        self.phase = phase
+
+
+class APIError(OAError, requests.HTTPError, RuntimeError):
+    """
+    The server answered with an error.
+
+    Attributes:
+        status: the HTTP status.
+        detail: the server's own explanation, unchanged: a string, or a list of
+            `{"loc", "msg", "type"}` when it checked the fields of the request; "" if it gave none.
+        method: the HTTP method of the request.
+        path: the path of the request, without query.
+        response: a copy of the `requests.Response`, or None after unpickling.
+        request: the `requests.PreparedRequest`, its credentials masked, or None after unpickling.
+    """
+
+    status: int
+    detail: Any
+    method: str
+    path: str
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        detail: Any = "",
+        method: str = "",
+        path: str = "",
+        response: requests.Response | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+        self.method = method
+        self.path = path
+        self.response = response
+        self.request = None if response is None else response.request
+
+
+class AuthError(APIError):
+    """401 or 403: not signed in, expired, or banned (the website does not tell which)."""
+
+
+class NotFoundError(APIError):
+    """404: no such chat, or somebody else's."""
+
+
+class RequestError(APIError):
+    """400, 413 or 422: the server refuses what was asked."""
+
+
+class RateLimitError(APIError):
+    """
+    Too many requests: 429, or the real server's 500 on an assistant message that is probably it.
+
+    Attributes:
+        retry_after: seconds to wait, or None if the server did not say.
+    """
+
+    retry_after: float | None = None
+
+
+class BusyError(APIError):
+    """
+    503: the server's queue is full.
+
+    Attributes:
+        retry_after: seconds to wait, or None if the server did not say.
+    """
+
+    retry_after: float | None = None
+
+
+class ReplyError(OAError):
+    """The reply began and went wrong; `text` holds what had arrived."""
+
+
+class GenerationError(ReplyError, RuntimeError):
+    """The server reported an error in place of the message, or the message was aborted."""
+
+
+class CancelledReplyError(ReplyError):
+    """
+    The message will never be completed.
+
+    Attributes:
+        reason: "cancelled" (another request of the same account took its place), "timeout" (it
+            waited on the server for too long) or "deleted" (its chat is gone).
+    """
+
+    reason: CancelReason
+
+    def __init__(self, message: str, *, reason: CancelReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ProtocolError(ReplyError):
+    """The server's answer is not what the protocol says: not an event stream, not JSON, not an event."""
+
+
+class IncompleteReplyError(ReplyError):
+    """The reply ended before its final message, and the rest could not be recovered."""

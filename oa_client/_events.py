@@ -1,0 +1,123 @@
+"""
+The events of a reply.
+
+In order: any number of `PendingEvent`, then of `TokenEvent` and `PluginEvent`, then one `MessageEvent`.
+An error is not an event here: it is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._errors import ProtocolError
+from ._models import Message
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """
+    The message is queued; comes about once a second until the first token.
+
+    Both numbers are hints: the server's counters drift, and forget a place after a while.
+
+    Attributes:
+        queue_position: 1 is next in line; 0 is being worked on, or not known.
+        queue_size: all who wait for this model; 0 if not known.
+    """
+
+    queue_position: int
+    queue_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """
+    A piece of the answer.
+
+    Attributes:
+        text: to be joined verbatim; may be empty, and may start with a space.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PluginEvent:
+    """
+    A step that the model took with a plugin.
+
+    Attributes:
+        thought: why.
+        action_taken: the name of the action.
+        action_input: what went in.
+        action_response: what came out.
+    """
+
+    thought: str
+    action_taken: str
+    action_input: str
+    action_response: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEvent:
+    """
+    The end of the reply.
+
+    Attributes:
+        message: complete; its content is the truth, also where the tokens differ from it.
+    """
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """
+    An event of a kind that this version does not know.
+
+    Attributes:
+        event_type: its name.
+        data: the JSON object as it came, or the text if it was not one.
+    """
+
+    event_type: str
+    data: Any = field(hash=False)
+
+
+Event = PendingEvent | TokenEvent | PluginEvent | MessageEvent | UnknownEvent
+
+
+def event_from_json(data: Mapping[str, Any]) -> Event:
+    """
+    Make an event from the JSON object of one server-sent event, errors excepted.
+
+    Raises:
+        ProtocolError: if a field is missing or has a wrong type.
+    """
+    kind = data.get("event_type")
+    if kind == "token":
+        return TokenEvent(_field(data, "text", str))
+    if kind == "pending":
+        return PendingEvent(_field(data, "queue_position", int), _field(data, "queue_size", int))
+    if kind == "message":
+        return MessageEvent(Message.from_json(data.get("message")))
+    if kind == "plugin_intermediate":
+        return PluginEvent(
+            thought=_field(data, "current_plugin_thought", str),
+            action_taken=_field(data, "current_plugin_action_taken", str),
+            action_input=_field(data, "current_plugin_action_input", str),
+            action_response=_field(data, "current_plugin_action_response", str),
+        )
+    if not isinstance(kind, str):
+        raise ProtocolError("an event has no event_type: is this an Open-Assistant server?")
+    return UnknownEvent(kind, data)
+
+
+def _field(data: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = data.get(name)
+    if not isinstance(value, kind):
+        raise ProtocolError(f"{data['event_type']} event: {name} is {type(value).__name__}, not {kind.__name__}")
+    return value

@@ -1,0 +1,109 @@
+"""What one reply is made with: its clock, its interrupt, and the chat that it has to get rid of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ._cleanup import Cleanup
+from ._clock import Clock
+from ._errors import ConfigurationError, OAError
+from ._models import Timeout
+from ._retry import Retry
+from ._transport import Body, Interrupt, Interrupted, Transport
+from ._wire import Call, Surface
+
+_T = TypeVar("_T")
+_log = logging.getLogger("oa_client")
+
+
+class Exchange:
+    """
+    One user's request of a client, from its first call to its last.
+
+    Args:
+        transport: to the server.
+        timeout: limits of each call and of all together.
+        retry: for calls that may be repeated.
+        cleanup: takes the chat if it cannot be deleted at the end; None keeps the chat.
+
+    Attributes:
+        clock: counts the time that the user is kept waiting.
+        interrupt: ends whatever the exchange waits for.
+        chat_id: the chat that was made; None before.
+        message_id: the answer that was asked for; None before.
+    """
+
+    def __init__(self, transport: Transport, timeout: Timeout, retry: Retry, cleanup: Cleanup | None) -> None:
+        self.transport = transport
+        self.timeout = timeout
+        self.clock = Clock(timeout)
+        self.interrupt = Interrupt()
+        self.chat_id: str | None = None
+        self.message_id: str | None = None
+        self._retry = retry
+        self._cleanup = cleanup
+        self._chat_is_ours = cleanup is not None
+
+    @property
+    def surface(self) -> Surface:
+        """The dialect of the server."""
+        return self.transport.target.surface
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop()` was called."""
+        return self.interrupt.fired
+
+    def send(self, call: Call[_T]) -> _T:
+        """Send a call, again if that is safe; errors as `Transport.send`."""
+        return self._run(call, lambda: self.transport.send(call, self.timeout, self.interrupt))
+
+    def send_once(self, call: Call[_T]) -> _T:
+        """Send a call; errors as `Transport.send`."""
+        with self.clock.waiting():
+            return self.transport.send(call, self.timeout, self.interrupt)
+
+    def open(self, call: Call[None]) -> Body:
+        """Open an event stream, again if that is safe; errors as `Transport.open`."""
+        return self._run(call, lambda: self.transport.open(call, self.timeout, self.interrupt))
+
+    def _run(self, call: Call[Any], send: Callable[[], _T]) -> _T:
+        with self.clock.waiting():
+            return self._retry.run(call, send, self.interrupt, self.clock.total_left)
+
+    def stop(self) -> None:
+        """End the exchange, from any thread: wake who waits, and leave the chat. Waits for nothing, starts nothing."""
+        self.interrupt.fire()
+        self.leave_chat()
+
+    def leave_chat(self) -> None:
+        """Leave the chat, if there is one to be deleted, to the clean-up."""
+        if self._chat_is_ours and self._cleanup is not None and self.chat_id is not None:
+            self._chat_is_ours = False
+            self._cleanup.leave(self.chat_id, self.message_id)
+
+    def delete_chat(self) -> None:
+        """Delete the chat, if it is to be: its answer is final. Never fails: what does not work here is left."""
+        if self._chat_is_ours and self.chat_id is not None:
+            try:
+                self.send_once(self.surface.delete_chat(self.chat_id))
+                self._chat_is_ours = False
+            except OAError as error:
+                _log.debug("chat %s could not be deleted at once: %s", self.chat_id, error)
+                self.leave_chat()
+
+    def clean_up(self) -> None:
+        """Have what was left seen to, in the background."""
+        if self._cleanup is not None:
+            self._cleanup.start()
+
+    def describe(self, error: OAError, text: str = "") -> OAError:
+        """Add what is known of the reply to an error; the interrupt shows as what it means to the user."""
+        if isinstance(error, Interrupted):
+            closed = ConfigurationError("the client was closed meanwhile")
+            closed.__cause__ = error
+            error = closed
+        error.chat_id, error.message_id, error.text = self.chat_id, self.message_id, text
+        return error

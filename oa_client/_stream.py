@@ -1,0 +1,442 @@
+"""One reply, while it arrives."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Generator, Iterator
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from ._errors import (
+    APIError,
+    AuthError,
+    CancelledReplyError,
+    GenerationError,
+    IncompleteReplyError,
+    NotFoundError,
+    OAError,
+    ProtocolError,
+    TransportError,
+    TransportTimeout,
+)
+from ._events import Event, MessageEvent, PendingEvent, TokenEvent, event_from_json
+from ._exchange import Exchange
+from ._models import Message
+from ._sse import ServerSentEvent, read_events
+from ._transport import Body, Interrupted
+from ._wire import DELETABLE_STATES
+
+#: seconds of pending events after which the message is looked at: the real server does not tell a stream that its
+#: message was cancelled or has timed out.
+PENDING_LOOK = 10.0
+#: seconds between looks at the message of a stream that broke: short at first, for short answers.
+FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
+
+_STOP_SEQUENCES = ("</s>", "<|endoftext|>", "<|im_end|>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]\\Z")
+
+_log = logging.getLogger("oa_client")
+# json.loads() looks at its arguments for as long as this takes.
+_decode = json.JSONDecoder().raw_decode
+
+
+class Reply:
+    """
+    The state behind a `Stream`.
+
+    It does not know its stream: a stream that nobody holds any more is then free of cycles, and is closed at once.
+    """
+
+    def __init__(
+        self, exchange: Exchange, body: Body, chat_id: str, message_id: str, begun: Callable[[], None]
+    ) -> None:
+        """Take over an open body; `begun` is called, perhaps often, when the message is not pending any more."""
+        self.exchange = exchange
+        self.chat_id, self.message_id = chat_id, message_id
+        self.message: Message | None = None
+        self.diverged = False
+        self._body = body
+        self._begun = begun
+        self._text = io.StringIO()
+        self._half = ""
+        self._looked = monotonic()
+
+    @property
+    def text(self) -> str:
+        """What was yielded."""
+        return self._text.getvalue()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was stopped before its end."""
+        return self.exchange.stopped and self.message is None
+
+    def stop(self) -> None:
+        """End a reply that is not complete, from any thread. Waits for nothing, starts nothing."""
+        if self.message is None:
+            self.exchange.stop()
+
+    def release(self) -> None:
+        """Close the connection; only while nobody reads."""
+        self._body.close()
+
+    def read(self) -> Generator[str | Event, None, None]:
+        """
+        Yield the reply: text for a token that has any, an event for all else.
+
+        Most readers want the text alone, and at full speed an object for each token is dear. The generator knows
+        the reply, so the reply must not know the generator.
+        """
+        clock, write = self.exchange.clock, self._text.write
+        cut: TransportError | None = None
+        final: Message | None = None
+        try:
+            try:
+                for event in read_events(self._pieces()):
+                    # Most events are plain tokens, and only those are read here.
+                    try:
+                        data, end = _decode(event.data)
+                        text = data["text"] if data["event_type"] == "token" and event.event == "message" else ""
+                        plain = text.isascii() and text != "" and not self._half and end == len(event.data)
+                    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                        plain = False
+                    if plain:
+                        if clock.phase == "idle":
+                            clock.phase_left = clock.idle
+                        else:
+                            clock.token()
+                            self._begun()
+                        write(text)
+                        yield text
+                        continue
+                    item = self._item(event)
+                    if isinstance(item, MessageEvent):
+                        final = item.message
+                        break
+                    if item is not None:
+                        yield item
+                    if isinstance(item, PendingEvent):
+                        final = self._look()
+                        if final is not None:
+                            break
+            except TransportError as error:
+                cut = error
+            if final is None:
+                final = self._recover(cut)
+            rest = self._rest(final)
+            if rest:
+                write(rest)
+                yield rest
+            self.message = final
+            self._finish()
+            yield MessageEvent(final)
+        except OAError as error:
+            if not self.exchange.stopped:
+                self.exchange.leave_chat()
+                self.exchange.clean_up()
+                self.exchange.describe(error, self.text)
+                raise
+        finally:
+            self.exchange.leave_chat()
+            self._body.close()
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the body, under the clock."""
+        clock, body = self.exchange.clock, self._body
+        read = self.exchange.timeout.read
+        bounded = False
+        pieces = iter(body)
+        while True:
+            left = clock.phase_left if clock.phase_left < clock.total_left else clock.total_left
+            if left < (read or left + 1):
+                body.set_timeout(max(left, 0.001))
+                bounded = True
+            elif bounded:
+                body.set_timeout(read)
+                bounded = False
+            started = monotonic()
+            try:
+                piece = next(pieces, None)
+            finally:
+                waited = monotonic() - started
+                clock.phase_left -= waited
+                clock.total_left -= waited
+                if clock.phase_left <= 0 or clock.total_left <= 0:
+                    clock.check()
+            if piece is None:
+                return
+            yield piece
+
+    def _item(self, event: ServerSentEvent) -> str | Event | None:
+        """Read an event that is not a plain token: text, an event, or None for a ping."""
+        if event.event == "ping":
+            return None
+        try:
+            data = json.loads(event.data)
+        except (ValueError, RecursionError) as error:
+            if event.event == "error":
+                raise GenerationError(f"the server reports an error: {event.data}") from error
+            raise ProtocolError("the server sent an event that is not JSON") from error
+        if not isinstance(data, dict):
+            raise ProtocolError("the server sent an event that is not a JSON object")
+        self.exchange.clock.event()
+        if data.get("event_type") != "pending":
+            self._begun()
+        if data.get("event_type") == "error":
+            raise self._error(data)
+        item = event_from_json(data)
+        if not isinstance(item, TokenEvent):
+            return item
+        if self.exchange.clock.phase != "idle" and item.text:
+            self.exchange.clock.token()
+        text = self._join_surrogates(item.text)
+        self._text.write(text)
+        return text or TokenEvent("")
+
+    def _join_surrogates(self, text: str) -> str:
+        """Put together what a worker split; half a pair waits for the next event."""
+        text, self._half = self._half + text, ""
+        if not _SURROGATE.search(text):
+            return text
+        half = _HIGH_SURROGATE_AT_END.search(text)
+        if half:
+            text, self._half = text[: half.start()], half[0]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def _error(self, data: dict[str, Any]) -> OAError:
+        """Make the error for an error event."""
+        words = data.get("error")
+        words = words if isinstance(words, str) and words else "no reason given"
+        state = data["message"].get("state") if isinstance(data.get("message"), dict) else None
+        if state in DELETABLE_STATES:
+            self._finish()
+        if state == "timeout":
+            return CancelledReplyError(f"{words}: the message waited too long on the server", reason="timeout")
+        return GenerationError(words)
+
+    def _look(self) -> Message | None:
+        """Look at a message that has been pending for a while; return it if it is complete."""
+        now = monotonic()
+        if now - self._looked < PENDING_LOOK:
+            return None
+        self._looked = now
+        try:
+            return self._judge(self._get_message())
+        except TransportError:
+            return None
+
+    def _get_message(self) -> Message:
+        exchange = self.exchange
+        try:
+            return exchange.send_once(exchange.surface.get_message(self.chat_id, self.message_id))
+        except APIError as error:
+            # A message of a deleted chat is a plain 500 on both surfaces.
+            try:
+                exchange.send_once(exchange.surface.get_chat(self.chat_id))
+            except NotFoundError:
+                raise CancelledReplyError("the chat was deleted", reason="deleted") from error
+            raise
+
+    def _judge(self, message: Message) -> Message | None:
+        """Return the message if it is complete, None if it may yet be, and raise if it never will."""
+        if message.state != "pending":
+            self._begun()
+        if message.state == "complete":
+            return message
+        if message.state == "aborted_by_worker":
+            self._finish()
+            raise GenerationError("the server gave the answer up; its reason went to a stream that was not open")
+        if message.state == "cancelled":
+            raise CancelledReplyError(
+                "another request of the same account took the place of this one, which was still queued",
+                reason="cancelled",
+            )
+        if message.state == "timeout":
+            raise CancelledReplyError("the message waited too long on the server", reason="timeout")
+        return None
+
+    def _recover(self, cut: TransportError | None) -> Message:
+        """
+        Return the final message though the stream ended without it.
+
+        The events are not opened again: through the website the abandoned reader would take half of them.
+        """
+        clock = self.exchange.clock
+        pause = FIRST_PAUSE
+        problem: OAError | None = cut
+        while True:
+            try:
+                message = self._judge(self._get_message())
+                if message is not None:
+                    return message
+            except AuthError:
+                raise
+            except (TransportError, APIError) as error:
+                if isinstance(error, Interrupted):
+                    raise
+                problem = error
+            if isinstance(cut, TransportTimeout):
+                raise cut
+            if clock.left <= 0:
+                raise IncompleteReplyError(
+                    "the connection was lost before the final message, and the server did not have it in time"
+                ) from problem
+            with clock.waiting():
+                self.exchange.interrupt.wait(min(pause, clock.left))
+            pause = min(2 * pause, LAST_PAUSE)
+
+    def _rest(self, message: Message) -> str:
+        """Return what the final text adds to what was yielded."""
+        final, yielded = message.content or "", self.text
+        if not final.startswith(yielded) and self._half:
+            self._text.write("\ufffd")
+            yielded += "\ufffd"
+        if final.startswith(yielded):
+            return final[len(yielded) :]
+        if _bare(final) != _bare(yielded):
+            self.diverged = True
+            _log.warning(
+                "message %s: the final text differs from the tokens; Stream.message has the final text", message.id
+            )
+        return ""
+
+    def _finish(self) -> None:
+        """Read the body to its end and delete the chat: the answer is final. Never fails."""
+        self._body.drain()
+        self.exchange.delete_chat()
+
+
+def _bare(text: str) -> str:
+    """Return a text without white space and stop sequences at its ends."""
+    text = text.strip()
+    for stop in _STOP_SEQUENCES:
+        text = text.removesuffix(stop).rstrip()
+    return text
+
+
+class Stream:
+    """
+    A reply, while it arrives: an iterator of its text, in one pass.
+
+    Each token that is not empty is one `str`. When it ends, what was yielded is the text of the final message; if
+    the message continues the tokens, its rest comes as one more token. What was yielded is never taken back: if the
+    message says something else, `diverged` is true, and `message` has the truth.
+
+    A stream that is read to its end cleans up after itself. One that is left early has to be closed: use `with`.
+
+    Errors that iterating raises carry `chat_id`, `message_id` and the `text` so far:
+
+    Raises:
+        GenerationError: if the server reports an error, or gave the answer up.
+        CancelledReplyError: if the message was cancelled, timed out on the server, or deleted.
+        TransportTimeout: if a limit of `Timeout` is passed and the message is not complete even so.
+        IncompleteReplyError: if the connection is lost, and the message is not complete within the limits.
+        ProtocolError: if what comes is not an event.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._items = reply.read()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._reply.is_closed else "open" if self.message is None else "complete"
+        return f"<Stream of message {self.message_id}: {state}>"
+
+    @property
+    def chat_id(self) -> str:
+        """The chat that the reply belongs to."""
+        return self._reply.chat_id
+
+    @property
+    def message_id(self) -> str:
+        """The assistant message."""
+        return self._reply.message_id
+
+    @property
+    def text(self) -> str:
+        """What was yielded so far."""
+        return self._reply.text
+
+    @property
+    def message(self) -> Message | None:
+        """The final message, in full; None until it has come."""
+        return self._reply.message
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the final text is not the yielded one; white space and stop sequences at its ends do not count."""
+        return self._reply.diverged
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            for item in self._items:
+                if type(item) is str:
+                    return item
+        except ValueError:
+            # close() in another thread: the generator says that it is already executing.
+            if not self._reply.exchange.stopped:
+                raise
+        raise StopIteration
+
+    def events(self) -> Iterator[Event]:
+        """
+        Yield every event of the reply, the `MessageEvent` last.
+
+        It is the same pass as iterating: what was taken as text does not come again. While the message is queued a
+        `PendingEvent` comes about once a second. Raises what iterating raises.
+        """
+        for item in self._items:
+            yield TokenEvent(item) if isinstance(item, str) else item
+
+    def finish(self) -> Message:
+        """
+        Read to the end and return the final message.
+
+        Raises:
+            IncompleteReplyError: if the stream was closed before its end, or has raised an error before.
+            OAError: as iterating does.
+        """
+        for _ in self:
+            pass
+        if self.message is None:
+            error = IncompleteReplyError("the stream was closed, or has failed, before its end")
+            raise self._reply.exchange.describe(error, self.text)
+        return self.message
+
+    def close(self) -> None:
+        """
+        End the stream, from any thread, at once; may be called again.
+
+        A thread that waits for the next token is woken, and its iteration ends. The chat is deleted in the
+        background as soon as its answer is final; see `Client.close`.
+        """
+        self._reply.stop()
+        try:
+            self._items.close()
+        except ValueError:
+            # Another thread is reading; it was woken, and lets go of the connection.
+            pass
+        else:
+            self._reply.release()
+        self._reply.exchange.clean_up()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # No I/O and no threads here: the clean-up gets to the chat at the client's next call, or at exit.
+        if hasattr(self, "_reply"):
+            self._reply.stop()

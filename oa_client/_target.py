@@ -1,0 +1,197 @@
+"""
+Where a call goes: address, surface and credentials, from the arguments and the environment.
+
+An address comes from `base_url`, else `$OA_BASE_URL`. Credentials are `token` or `cookies`, else `$OA_TOKEN` or
+`$OA_COOKIE`; those of the environment go only to the origin of `$OA_BASE_URL`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import Request
+
+from ._errors import ConfigurationError
+from ._wire import DEFAULT_MODEL, Inference, Surface, Website
+
+Cookies = str | Mapping[str, str] | CookieJar
+
+SESSION_COOKIE = "next-auth.session-token"
+#: A cookie value, RFC 6265 section 4.1.1, and the quotes, spaces and commas that are seen in practice.
+_COOKIE_VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
+_COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CHUNK = re.compile(r"(.*)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One server and how to talk to it.
+
+    Attributes:
+        base_url: without a slash at the end.
+        surface: its dialect.
+        credentials: the headers that sign a request; never shown.
+        model: what answers when the caller names no model.
+    """
+
+    base_url: str
+    surface: Surface
+    credentials: Mapping[str, str] = field(repr=False)
+    model: str = DEFAULT_MODEL
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine, so that no proxy of the environment may stand between."""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+
+def find_target(
+    base_url: str | None, cookies: Cookies | None, token: str | None, environ: Mapping[str, str]
+) -> Target | None:
+    """
+    Return where to send calls, or None if nothing says so and the local server is meant.
+
+    Raises:
+        ConfigurationError: names the argument or variable that is wrong.
+    """
+    if cookies is not None and token is not None:
+        raise ConfigurationError(
+            "cookies and token are both given: cookies= is for the website, token= for the inference server"
+        )
+    known_url = environ.get("OA_BASE_URL") or None
+    url = _check_url("base_url", base_url) if base_url is not None else None
+    if url is None and known_url is not None:
+        url = _check_url("$OA_BASE_URL", known_url)
+    given = cookies is not None or token is not None
+    trusted = url is None or (known_url is not None and origin(known_url) == origin(url))
+    cookie_name, token_name = "cookies", "token"
+    if not given and trusted:
+        token, cookies = environ.get("OA_TOKEN") or None, environ.get("OA_COOKIE") or None
+        cookie_name, token_name = "$OA_COOKIE", "$OA_TOKEN"
+        if token is not None and cookies is not None:
+            raise ConfigurationError(
+                "$OA_COOKIE and $OA_TOKEN are both set: the first is for the website, the second for the "
+                "inference server"
+            )
+    if url is None:
+        if token is not None or cookies is not None:
+            name = token_name if token is not None else cookie_name
+            raise ConfigurationError(
+                f"{name} is given without an address, so it is sent nowhere: pass base_url= or set $OA_BASE_URL"
+            )
+        return None
+    if token is not None:
+        return Target(url, Inference(), {"Authorization": f"Bearer {_check_token(token_name, token)}"})
+    if cookies is not None:
+        return Target(url, Website(), {"Cookie": _cookie_header(cookie_name, cookies, url)})
+    return Target(url, Website(), {})
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port: what credentials are bound to."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    return scheme, (parts.hostname or "").lower(), port or {"http": 80, "https": 443}.get(scheme)
+
+
+def _check_url(name: str, value: Any) -> str:
+    example = "for example http://127.0.0.1:8000"
+    if not isinstance(value, str) or value != value.strip() or not value.isprintable() or not value:
+        raise ConfigurationError(f"{name} must be a URL without spaces, {example}")
+    try:
+        parts = urlsplit(value)
+        port_is_right = parts.port != 0
+    except ValueError:
+        port_is_right = False
+        parts = urlsplit("")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(
+            f"{name} must not hold a user or password, which would end up in logs: pass "
+            "headers={'Authorization': …} for a server behind basic authentication"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
+        raise ConfigurationError(f"{name} is not an http or https URL: {value!r}; {example}")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"{name} must not have a query or fragment: {parts.scheme}://{parts.netloc}{parts.path}"
+        )
+    return value.rstrip("/")
+
+
+def _check_token(name: str, token: Any) -> str:
+    if not isinstance(token, str) or not token:
+        raise ConfigurationError(f"{name} must be a non-empty string")
+    if token.lower().startswith("bearer "):
+        raise ConfigurationError(f"{name} must be the token alone, without 'Bearer' before it")
+    if not all("!" <= character <= "~" for character in token):
+        raise ConfigurationError(f"{name} has a character that no token has (a space, a line end or beyond ASCII)")
+    return token
+
+
+def _cookie_header(name: str, cookies: Any, url: str) -> str:
+    """Make the Cookie header; a bare session token gets the name that next-auth looks for at this scheme."""
+    if isinstance(cookies, CookieJar):
+        request = Request(f"{url}/api/chat")  # noqa: S310 - never opened: the jar wants one to choose by
+        cookies.add_cookie_header(request)
+        header = request.get_header("Cookie")
+        if not header:
+            raise ConfigurationError(f"{name}: the jar holds no cookie for {urlsplit(url).hostname}")
+        pairs = _parse_cookies(name, header)
+    elif isinstance(cookies, Mapping):
+        pairs = list(cookies.items())
+    elif isinstance(cookies, str):
+        text = cookies.strip().removeprefix("Cookie:").strip()
+        if "=" in text:
+            pairs = _parse_cookies(name, text)
+        else:
+            secure = urlsplit(url).scheme == "https"
+            pairs = [(f"__Secure-{SESSION_COOKIE}" if secure else SESSION_COOKIE, text)]
+    else:
+        raise ConfigurationError(
+            f"{name} must be a mapping, a cookie jar or a Cookie header, not {type(cookies).__name__}"
+        )
+    if not pairs:
+        raise ConfigurationError(f"{name} is empty: the website needs its session cookie")
+    for key, value in pairs:
+        if not isinstance(key, str) or not _COOKIE_NAME.fullmatch(key):
+            raise ConfigurationError(f"{name} has a cookie whose name is not one")
+        if not isinstance(value, str) or not value or not _COOKIE_VALUE.fullmatch(value):
+            raise ConfigurationError(f"{name}: the value of {key!r} is not a cookie value")
+    return "; ".join(f"{key}={value}" for key, value in _order_chunks(pairs))
+
+
+def _parse_cookies(name: str, header: str) -> list[tuple[str, str]]:
+    pairs = []
+    for part in header.split(";"):
+        key, equals, value = part.strip().partition("=")
+        if key and not equals:
+            raise ConfigurationError(f"{name} is not a Cookie header: it must read 'name=value; name=value'")
+        if key:
+            pairs.append((key, value))
+    return pairs
+
+
+def _order_chunks(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Put name.0, name.1, … of one name side by side in that order: next-auth joins them as they stand."""
+    places: dict[str, int] = {}
+
+    def place(pair: tuple[str, str]) -> tuple[int, int]:
+        chunk = _CHUNK.fullmatch(pair[0])
+        name, number = (chunk[1], int(chunk[2])) if chunk else (pair[0], -1)
+        return places.setdefault(name, len(places)), number
+
+    return sorted(pairs, key=place)

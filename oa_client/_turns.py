@@ -1,0 +1,101 @@
+"""
+One pending answer at a time.
+
+A second assistant message of an account cancels the first while that one is still pending, in whatever chat, and the
+first stream is not told. So a client asks for an answer only when none of its own is pending. Whoever waits looks at
+the pending message itself: the stream it belongs to may have no reader.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ._errors import APIError, TransportError
+from ._exchange import Exchange
+from ._transport import Interrupt, Interrupted
+
+#: seconds between looks at a pending message: short at first, for idle servers.
+FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
+
+
+class Turns:
+    """The pending messages of a client, by id, with the chat of each."""
+
+    def __init__(self) -> None:
+        # Re-entrant, as an interrupt may be fired by the garbage collector.
+        self._changed = threading.Condition(threading.RLock())
+        self._pending: dict[str, str] = {}
+        self._is_asking = False
+
+    @contextmanager
+    def turn(self, exchange: Exchange) -> Iterator[None]:
+        """
+        Wait until nobody asks and nothing is pending, and keep others from asking meanwhile.
+
+        The wait is bounded by the first-token limit of the exchange.
+
+        Raises:
+            TransportTimeout: if the limit is passed.
+            Interrupted: if the exchange is stopped.
+        """
+        clock = exchange.clock
+        clock.ask()
+        pause = FIRST_PAUSE
+        while not self._enter():
+            with clock.waiting():
+                self._wait(exchange.interrupt, min(pause, clock.left))
+            if exchange.stopped:
+                raise Interrupted("interrupted while another reply of this client was pending")
+            for message_id, chat_id in list(self._pending.items()):
+                self._look(exchange, chat_id, message_id)
+            clock.check()
+            pause = min(2 * pause, LAST_PAUSE)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_asking = False
+                self._changed.notify_all()
+
+    def _look(self, exchange: Exchange, chat_id: str, message_id: str) -> None:
+        try:
+            if exchange.send_once(exchange.surface.get_message(chat_id, message_id)).state == "pending":
+                return
+        except APIError:
+            # Its chat is gone.
+            pass
+        except TransportError:
+            return
+        self.end(message_id)
+
+    def begin(self, chat_id: str, message_id: str) -> None:
+        """Note a message that was asked for."""
+        with self._changed:
+            self._pending[message_id] = chat_id
+
+    def end(self, message_id: str) -> None:
+        """Note that a message is no longer pending."""
+        with self._changed:
+            if self._pending.pop(message_id, None) is not None:
+                self._changed.notify_all()
+
+    def shutdown(self, _how: int = 0) -> None:
+        """Wake all who wait, to look again: what an interrupt does to a socket."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _enter(self) -> bool:
+        with self._changed:
+            if self._is_asking or self._pending:
+                return False
+            self._is_asking = True
+            return True
+
+    def _wait(self, interrupt: Interrupt, seconds: float) -> None:
+        with self._changed:
+            interrupt.attach(self)
+            if not interrupt.fired and (self._is_asking or self._pending):
+                self._changed.wait(seconds)
+            interrupt.detach()

@@ -1,0 +1,386 @@
+"""
+What goes over the wire and where: every path, query and body of both surfaces, and how to read an answer.
+
+Nothing here does I/O. Facts are from the Open-Assistant sources (`inference/server`, `website/src/pages/api/chat`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import quote
+
+from ._errors import (
+    APIError,
+    AuthError,
+    BusyError,
+    ConfigurationError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitError,
+    RequestError,
+)
+from ._models import Message, ModelInfo, did_you_mean
+
+T = TypeVar("T")
+
+DEFAULT_MODEL = "OA_SFT_Llama_30B_6"
+#: What users write, and what it is called when several messages are flattened into one prompt.
+ROLES = ("system", "user", "assistant", "prompter")
+#: States in which an answer is final on the server, so that its chat can go without harm to anybody.
+DELETABLE_STATES = frozenset({"complete", "aborted_by_worker"})
+#: States that an answer never leaves.
+FINAL_STATES = DELETABLE_STATES | {"cancelled", "timeout"}
+#: bytes; the website's server refuses more, and then fails the next request of anybody.
+WEBSITE_BODY_LIMIT = 1024 * 1024
+#: characters; the real ids have 36.
+ID_LIMIT = 200
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """
+    One request, and how to read its answer.
+
+    Attributes:
+        method: of HTTP.
+        path: below the base URL.
+        parse: makes the result from the JSON of the answer, which is None if the body is empty.
+        query: of the URL.
+        body: sent as JSON; None sends no body at all.
+        body_limit: bytes; a longer body is refused before it is sent.
+        is_stream: whether the answer is an event stream, which is gone once it was read.
+    """
+
+    method: str
+    path: str
+    parse: Callable[[Any], T]
+    query: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | None = None
+    body_limit: int | None = None
+    is_stream: bool = False
+
+    def encode(self) -> bytes | None:
+        """
+        Return the body as it is sent.
+
+        Raises:
+            ConfigurationError: if it is over the limit.
+        """
+        if self.body is None:
+            return None
+        data = json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+        if self.body_limit is not None and len(data) >= self.body_limit:
+            raise ConfigurationError(
+                f"the message is too long: {len(data)} bytes to send, and the server takes less than {self.body_limit}"
+            )
+        return data
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the call changes nothing, so that it can be repeated."""
+        return self.method == "GET" and not self.is_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt, and what it is to be answered with; None fields are left out."""
+
+    prompt: str
+    model: str
+    sampling: Mapping[str, Any]
+    plugins: Sequence[Mapping[str, Any]]
+    system_prompt: str | None = None
+    user_profile: str | None = None
+    response_instructions: str | None = None
+
+    def to_json(self, parent_id: str) -> dict[str, Any]:
+        """Return the body of the request for an answer, without the chat's id."""
+        texts = {
+            "system_prompt": self.system_prompt,
+            "user_profile": self.user_profile,
+            "user_response_instructions": self.response_instructions,
+        }
+        return {
+            "parent_id": parent_id,
+            "model_config_name": self.model,
+            "sampling_parameters": dict(self.sampling),
+            "plugins": list(self.plugins),
+            **{name: text for name, text in texts.items() if text is not None},
+        }
+
+
+class Surface(Protocol):
+    """One of the two servers that speak the protocol: the same calls, at other places."""
+
+    name: str
+
+    def create_chat(self) -> Call[str]:
+        """Make a chat; its id."""
+
+    def get_chat(self, chat_id: str) -> Call[list[Message]]:
+        """Read a chat; its messages, in no order."""
+
+    def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
+        """Change `title`, `hidden`, `allow_data_use` or `active_thread_tail_message_id`."""
+
+    def delete_chat(self, chat_id: str) -> Call[None]:
+        """Delete a chat."""
+
+    def post_prompt(self, chat_id: str, parent_id: str | None, content: str) -> Call[str]:
+        """Add a prompter message; its id."""
+
+    def post_assistant(self, chat_id: str, parent_id: str, question: Question) -> Call[str]:
+        """Ask for an answer; the id of the assistant message, which is then pending."""
+
+    def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
+        """Read a message."""
+
+    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
+        """Open the event stream of an assistant message."""
+
+    def list_models(self) -> Call[list[ModelInfo]]:
+        """List the models."""
+
+
+def check_size(surface: Surface, question: Question) -> None:
+    """
+    Find out before anything is sent whether a question is too long to send.
+
+    Raises:
+        ConfigurationError: if it is.
+    """
+    surface.post_prompt(_SOME_ID, None, question.prompt).encode()
+    surface.post_assistant(_SOME_ID, _SOME_ID, question).encode()
+
+
+_SOME_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Website:
+    """The website: session cookie, ids in the query or the body. Its methods are described in `Surface`."""
+
+    name = "website"
+
+    def create_chat(self) -> Call[str]:
+        return Call("POST", "/api/chat", _id)
+
+    def get_chat(self, chat_id: str) -> Call[list[Message]]:
+        return Call("GET", "/api/chat", _messages, {"chat_id": chat_id})
+
+    def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
+        return Call("PUT", "/api/chat", _nothing, body={"chat_id": chat_id, **changes})
+
+    def delete_chat(self, chat_id: str) -> Call[None]:
+        return Call("DELETE", "/api/chat", _nothing, {"chat_id": chat_id})
+
+    def post_prompt(self, chat_id: str, parent_id: str | None, content: str) -> Call[str]:
+        body = {"chat_id": chat_id, "parent_id": parent_id, "content": content}
+        return Call("POST", "/api/chat/prompter_message", _id, body=body, body_limit=WEBSITE_BODY_LIMIT)
+
+    def post_assistant(self, chat_id: str, parent_id: str, question: Question) -> Call[str]:
+        body = {"chat_id": chat_id, **question.to_json(parent_id)}
+        return Call("POST", "/api/chat/assistant_message", _id, body=body, body_limit=WEBSITE_BODY_LIMIT)
+
+    def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
+        query = {"chat_id": chat_id, "message_id": message_id}
+        return Call("GET", "/api/chat/message", Message.from_json, query)
+
+    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
+        query = {"chat_id": chat_id, "message_id": message_id}
+        return Call("GET", "/api/chat/events", _nothing, query, is_stream=True)
+
+    def list_models(self) -> Call[list[ModelInfo]]:
+        return Call("GET", "/api/chat/models", _models)
+
+
+class Inference:
+    """The inference server: bearer token, ids in the path. Its methods are described in `Surface`."""
+
+    name = "inference server"
+
+    def create_chat(self) -> Call[str]:
+        return Call("POST", "/chats", _id, body={})
+
+    def get_chat(self, chat_id: str) -> Call[list[Message]]:
+        return Call("GET", _chat_path(chat_id), _messages)
+
+    def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
+        return Call("PUT", _chat_path(chat_id), _nothing, body=changes)
+
+    def delete_chat(self, chat_id: str) -> Call[None]:
+        return Call("DELETE", _chat_path(chat_id), _nothing)
+
+    def post_prompt(self, chat_id: str, parent_id: str | None, content: str) -> Call[str]:
+        body = {"parent_id": parent_id, "content": content}
+        return Call("POST", f"{_chat_path(chat_id)}/prompter_message", _id, body=body)
+
+    def post_assistant(self, chat_id: str, parent_id: str, question: Question) -> Call[str]:
+        path = f"{_chat_path(chat_id)}/assistant_message"
+        return Call("POST", path, _id, body=question.to_json(parent_id))
+
+    def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
+        return Call("GET", _message_path(chat_id, message_id), Message.from_json)
+
+    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
+        return Call("GET", f"{_message_path(chat_id, message_id)}/events", _nothing, is_stream=True)
+
+    def list_models(self) -> Call[list[ModelInfo]]:
+        return Call("GET", "/configs/model_configs", _models)
+
+
+def _chat_path(chat_id: str) -> str:
+    return f"/chats/{quote(chat_id, safe='')}"
+
+
+def _message_path(chat_id: str, message_id: str) -> str:
+    return f"{_chat_path(chat_id)}/messages/{quote(message_id, safe='')}"
+
+
+def _id(data: Any) -> str:
+    """Read the id of what was made; it goes into paths, so it is looked at first."""
+    value = data.get("id") if isinstance(data, Mapping) else None
+    if not isinstance(value, str):
+        raise ProtocolError("the server's answer has no id: is this an Open-Assistant server?")
+    if not value.isprintable() or not 0 < len(value) <= ID_LIMIT or not value.strip("."):
+        raise ProtocolError("the server's answer has an id that cannot be one")
+    return value
+
+
+def _messages(data: Any) -> list[Message]:
+    messages = data.get("messages") if isinstance(data, Mapping) else None
+    if not isinstance(messages, list):
+        raise ProtocolError("the server's chat has no list of messages")
+    return [Message.from_json(item) for item in messages]
+
+
+def _models(data: Any) -> list[ModelInfo]:
+    if not isinstance(data, list):
+        raise ProtocolError("the server's answer is not a list of models")
+    return [ModelInfo.from_json(item) for item in data]
+
+
+def _nothing(data: Any) -> None:
+    """Ignore the body: empty on one surface, `null` or `""` on the other."""
+
+
+def error_class(status: int) -> type[APIError]:
+    """Return the class for an HTTP status that is not a success."""
+    return _ERROR_CLASSES.get(status, APIError)
+
+
+_ERROR_CLASSES: dict[int, type[APIError]] = {
+    400: RequestError,
+    401: AuthError,
+    403: AuthError,
+    404: NotFoundError,
+    413: RequestError,
+    422: RequestError,
+    429: RateLimitError,
+    503: BusyError,
+}
+
+
+def advice(status: int, surface: Surface) -> str:
+    """Return what to do about an HTTP status; "" if there is nothing to say."""
+    if status in (401, 403) and surface.name == Website.name:
+        return "not signed in, session expired, or banned: pass a fresh session cookie as cookies="
+    return _ADVICE.get(status, "")
+
+
+_ADVICE = {
+    401: "the token is wrong or has expired: log in again and pass the new one as token=",
+    403: "the server did not see valid credentials: pass an access token as token=",
+    404: "there is no such thing here, or it is another user's; check base_url too",
+    413: "shorten the message, or start a new chat",
+    422: "see Client.list_models() for the models and their sampling values",
+    429: "wait before asking again",
+    500: "the server failed",
+    502: "the server behind the proxy is down",
+    503: "the server's queue is full: try again later",
+    504: "the server behind the proxy did not answer in time",
+}
+
+
+def error_detail(data: Any, text: str) -> Any:
+    """
+    Return the server's own explanation, unchanged: a string, or a list of `{"loc", "msg", "type"}`.
+
+    The website says `{"message": …}`, the inference server `{"detail": …}`; failures are plain text or nothing.
+    """
+    if isinstance(data, Mapping):
+        for name in ("message", "detail"):
+            if isinstance(data.get(name), (str, list)):
+                return data[name]
+    return text
+
+
+def format_prompt(messages: Sequence[tuple[str, str]]) -> str:
+    """Flatten (role, content) pairs into one prompt: the API takes no answers of others."""
+    if len(messages) == 1:
+        return messages[0][1]
+    return "\n".join([*(f"{role.capitalize()}: {content}" for role, content in messages), "Assistant:"])
+
+
+def read_messages(messages: Any, system_prompt: str | None) -> tuple[str, str | None]:
+    """
+    Check the user's messages and return the prompt and the system prompt.
+
+    Raises:
+        ConfigurationError: names the argument and what is wrong with it.
+    """
+    check_text("system_prompt", system_prompt)
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+        names = ["messages"]
+    elif isinstance(messages, Sequence) and not isinstance(messages, (bytes, bytearray)):
+        names = [f"messages[{index}]['content']" for index in range(len(messages))]
+    else:
+        raise ConfigurationError(
+            f"messages must be a string or a list of {{'role', 'content'}}, not {type(messages).__name__}"
+        )
+    if not messages:
+        raise ConfigurationError("messages is empty: there is nothing to answer")
+    pairs = [_read_message(index, item, name) for index, (item, name) in enumerate(zip(messages, names, strict=True))]
+    if pairs[0][0] == "system":
+        if len(pairs) == 1:
+            raise ConfigurationError("messages has only a system message: add one with the role 'user'")
+        if system_prompt is not None:
+            raise ConfigurationError("system_prompt is given and messages starts with a system message: choose one")
+        system_prompt = pairs.pop(0)[1]
+    return format_prompt(pairs), system_prompt
+
+
+def _read_message(index: int, item: Any, name: str) -> tuple[str, str]:
+    if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys():
+        raise ConfigurationError(f"messages[{index}] must be a mapping with 'role' and 'content'")
+    role, content = item["role"], item["content"]
+    if role not in ROLES:
+        raise ConfigurationError(f"messages[{index}]['role'] is unknown: {role!r}{did_you_mean(role, ROLES)}")
+    if not isinstance(content, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(content).__name__}")
+    if not content:
+        raise ConfigurationError(f"{name} is empty: there is nothing to answer")
+    check_text(name, content)
+    return "user" if role == "prompter" else role, content
+
+
+def check_text(name: str, value: Any) -> None:
+    """
+    Refuse a text that the server cannot store; None is allowed.
+
+    Raises:
+        ConfigurationError: if it is no string, or holds NUL or half a surrogate pair.
+    """
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+    bad = _UNSTORABLE.search(value)
+    if bad:
+        what = "a NUL" if bad[0] == "\0" else "half of a surrogate pair"
+        raise ConfigurationError(f"{name} has {what} at character {bad.start()}, which the server cannot store")
