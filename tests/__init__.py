@@ -1,0 +1,1 @@
+"""The tests; `python3 scripts/test.py` runs them."""

@@ -1,0 +1,42 @@
+"""What every test starts from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from .scripted import OpenAssistantScript, Surface
+
+_VARIABLES = ("OA_BASE_URL", "OA_TOKEN", "OA_COOKIE", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """Fail a test after which a thread goes on that was not there before."""
+    before = set(threading.enumerate())
+    yield
+    left = [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+    assert [thread.name for thread in left if not thread.name.startswith("oa-client local")] == []
+
+
+@pytest.fixture(params=["website", "inference"])
+def surface(request: pytest.FixtureRequest) -> Surface:
+    """Each of the two servers that speak the protocol."""
+    chosen: Surface = request.param
+    return chosen
+
+
+@pytest.fixture
+def script(surface: Surface) -> Iterator[OpenAssistantScript]:
+    """A server of each surface, whose answers a test decides."""
+    with OpenAssistantScript(surface) as server:
+        yield server

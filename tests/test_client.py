@@ -1,0 +1,643 @@
+"""The blocking client: the calls it makes, what it refuses, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import responses
+from responses import matchers
+from responses.registries import OrderedRegistry
+
+from oa_client import (
+    APIError,
+    AuthError,
+    BusyError,
+    CancelledReplyError,
+    Client,
+    ConfigurationError,
+    GenerationError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitError,
+    RequestError,
+    Sampling,
+    Timeout,
+    TransportError,
+    TransportTimeout,
+)
+
+from .scripted import (
+    EventWriter,
+    Handler,
+    OpenAssistantScript,
+    ScriptedServer,
+    Surface,
+    empty_response,
+    in_turn,
+    json_response,
+    message_json,
+    reply,
+    response,
+    stall,
+)
+
+URL = "http://oa.test"
+EVENTS = (
+    b'data: {"event_type": "token", "text": "Hello"}\r\n\r\n'
+    b'data: {"event_type": "message", "message": {"id": "m1", "content": "Hello"}}\r\n\r\n'
+)
+
+
+@pytest.fixture
+def client(script: OpenAssistantScript) -> Iterator[Client]:
+    """A client of the script that does not wait to try again."""
+    with Client(script.url, **script.credentials, max_retries=0) as made:
+        yield made
+
+
+def refusal(script: OpenAssistantScript, status: int, detail: Any) -> Handler:
+    """Answer with an error in the words of the surface."""
+    name = "message" if script.surface == "website" else "detail"
+    return lambda connection, _: script.send_json(connection, {name: detail}, status)
+
+
+def test_website_calls_and_bodies() -> None:
+    """On the website the five calls have these methods, queries and bodies, in this order."""
+    with responses.RequestsMock(registry=OrderedRegistry) as mock:
+        mock.post(f"{URL}/api/chat", json={"id": "c1"}, match=[matchers.header_matcher({"Cookie": "a=b"})])
+        mock.post(
+            f"{URL}/api/chat/prompter_message",
+            json={"id": "p1"},
+            match=[matchers.json_params_matcher({"chat_id": "c1", "parent_id": None, "content": "Hi"})],
+        )
+        mock.post(
+            f"{URL}/api/chat/assistant_message",
+            json={"id": "m1"},
+            match=[
+                matchers.json_params_matcher(
+                    {
+                        "chat_id": "c1",
+                        "parent_id": "p1",
+                        "model_config_name": "OA_SFT_Llama_30B_6",
+                        "sampling_parameters": {},
+                        "plugins": [],
+                    }
+                )
+            ],
+        )
+        mock.get(
+            f"{URL}/api/chat/events",
+            body=EVENTS,
+            match=[matchers.query_param_matcher({"chat_id": "c1", "message_id": "m1"})],
+        )
+        mock.delete(f"{URL}/api/chat", match=[matchers.query_param_matcher({"chat_id": "c1"})])
+
+        with Client(URL, cookies={"a": "b"}) as client:
+            assert list(client.stream("Hi")) == ["Hello"]
+
+
+def test_inference_calls_and_bodies() -> None:
+    """On the inference server the five calls have these paths and bodies, every option in its field."""
+    with responses.RequestsMock(registry=OrderedRegistry) as mock:
+        bearer = matchers.header_matcher({"Authorization": "Bearer secret"})
+        mock.post(f"{URL}/chats", json={"id": "c1"}, match=[bearer, matchers.json_params_matcher({})])
+        mock.post(
+            f"{URL}/chats/c1/prompter_message",
+            json={"id": "p1"},
+            match=[
+                bearer,
+                matchers.json_params_matcher({"parent_id": None, "content": "User: a\nAssistant: b\nAssistant:"}),
+            ],
+        )
+        mock.post(
+            f"{URL}/chats/c1/assistant_message",
+            json={"id": "m1"},
+            match=[
+                bearer,
+                matchers.json_params_matcher(
+                    {
+                        "parent_id": "p1",
+                        "model_config_name": "llama",
+                        "sampling_parameters": {"temperature": 0.5, "max_new_tokens": 7},
+                        "plugins": [{"url": "http://plugin"}],
+                        "system_prompt": "be brief",
+                        "user_profile": "a child",
+                        "user_response_instructions": "in rhyme",
+                    }
+                ),
+            ],
+        )
+        mock.get(f"{URL}/chats/c1/messages/m1/events", body=EVENTS, match=[bearer])
+        mock.delete(f"{URL}/chats/c1", match=[bearer])
+
+        with Client(URL, token="secret", model="llama") as client:
+            answer = client.ask(
+                [
+                    {"role": "system", "content": "be brief"},
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": "b"},
+                ],
+                sampling={"temperature": 0.5, "max_new_tokens": 7, "top_k": None},
+                plugins=[{"url": "http://plugin"}],
+                user_profile="a child",
+                response_instructions="in rhyme",
+            )
+
+        assert str(answer) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"messages": ""}, "messages is empty", id="no text"),
+        pytest.param({"messages": []}, "messages is empty", id="no messages"),
+        pytest.param({"messages": 5}, "messages must be", id="not messages"),
+        pytest.param({"messages": [{"role": "user"}]}, r"messages\[0\]", id="no content"),
+        pytest.param({"messages": [{"role": "robot", "content": "x"}]}, "'robot'", id="unknown role"),
+        pytest.param({"messages": "a\0b"}, "NUL", id="NUL"),
+        pytest.param({"messages": "a", "model": ""}, "model", id="no model"),
+        pytest.param({"messages": "a", "model": 5}, "model", id="not a model"),
+        pytest.param({"messages": "a", "sampling": 5}, "sampling", id="not sampling"),
+        pytest.param({"messages": "a", "sampling": {"max_new_tokens": 0}}, "max_new_tokens", id="no new tokens"),
+        pytest.param({"messages": "a", "sampling": {"temprature": 1}}, "temperature", id="unknown sampling value"),
+        pytest.param({"messages": "a", "system_prompt": 5}, "system_prompt", id="not a system prompt"),
+        pytest.param({"messages": "a", "user_profile": 5}, "user_profile", id="not a profile"),
+        pytest.param({"messages": "a", "response_instructions": 5}, "response_instructions", id="not instructions"),
+        pytest.param({"messages": "a", "plugins": "x"}, "plugins", id="not plugins"),
+        pytest.param({"messages": "a", "plugins": [{"name": "x"}]}, r"plugins\[0\]", id="a plugin without url"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_sent(
+    script: OpenAssistantScript, client: Client, arguments: dict[str, Any], words: str
+) -> None:
+    """Each wrong argument raises an error that names it, and the server hears nothing."""
+    with pytest.raises(ConfigurationError, match=words):
+        client.stream(**arguments)
+
+    assert script.calls == []
+
+
+def test_too_long_prompt_is_refused_before_it_is_sent() -> None:
+    """The website's limit of 1 MB is kept here, since its server fails the next request of anybody over it."""
+    with OpenAssistantScript("website") as script, Client(script.url, **script.credentials) as client:
+        with pytest.raises(ConfigurationError, match="too long"):
+            client.ask("é" * (512 * 1024))
+
+        assert script.calls == []
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "error"),
+    [
+        pytest.param(400, "Message not found", RequestError, id="400"),
+        pytest.param(401, "Token expired", AuthError, id="401"),
+        pytest.param(403, "Not authenticated", AuthError, id="403"),
+        pytest.param(404, "Chat not found", NotFoundError, id="404"),
+        pytest.param(413, "Message content exceeds max length", RequestError, id="413"),
+        pytest.param(422, "Model X not found", RequestError, id="422 words"),
+        pytest.param(422, [{"loc": ["body"], "msg": "field required", "type": "missing"}], RequestError, id="422 list"),
+        pytest.param(429, "slow down", RateLimitError, id="429"),
+        pytest.param(503, "The server is currently busy.", BusyError, id="503"),
+        pytest.param(418, "teapot", APIError, id="another"),
+    ],
+)
+def test_refused_answer_raises_by_status(
+    script: OpenAssistantScript, client: Client, status: int, detail: Any, error: type[APIError]
+) -> None:
+    """Each status has its class, with the server's words unchanged, and the chat is deleted."""
+    script.on_assistant = refusal(script, status, detail)
+
+    with pytest.raises(error) as caught:
+        client.stream("Hi")
+
+    assert error is type(caught.value)
+    assert (status, detail, "POST", "c1") == (
+        caught.value.status,
+        caught.value.detail,
+        caught.value.method,
+        caught.value.chat_id,
+    )
+    assert caught.value.path.endswith("/assistant_message")
+    assert isinstance(caught.value, RuntimeError)
+    assert caught.value.response is not None
+    assert status == caught.value.response.status_code
+    assert script.deleted_chats == ["c1"]
+
+
+def test_500_on_the_assistant_message_is_probably_the_rate_limit(script: OpenAssistantScript, client: Client) -> None:
+    """The real server's failed 429 is a RateLimitError if the chat can be read."""
+    script.on_assistant = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)
+
+    with pytest.raises(RateLimitError, match="probably the rate limit") as caught:
+        client.stream("Hi")
+
+    assert (caught.value.status, caught.value.retry_after) == (500, None)
+    assert client.close() == ()
+    assert script.visible_chats == []
+
+
+def test_500_on_the_assistant_message_is_a_failure_if_the_chat_cannot_be_read(
+    script: OpenAssistantScript, client: Client
+) -> None:
+    """If the next call fails as well, the server is broken and the error says no more than that."""
+    fail: Handler = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)  # noqa: E731
+    script.on_assistant = fail
+    original, script.on_chat = script.on_chat, fail
+
+    with pytest.raises(APIError) as caught:
+        client.stream("Hi")
+    script.on_chat = original
+
+    assert APIError is type(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        pytest.param({"Retry-After": "7"}, 7.0, id="seconds"),
+        pytest.param({"Retry-After": "Sun, 22 Nov 2020 15:30:30 GMT"}, 0.0, id="a date that is past"),
+        pytest.param({"Retry-After": "soon"}, None, id="neither"),
+        pytest.param({}, None, id="none"),
+    ],
+)
+def test_retry_after_is_read(header: Mapping[str, str], expected: float | None) -> None:
+    """Retry-After comes as seconds, from either form."""
+    with (
+        ScriptedServer(reply(json_response({"detail": "x"}, 429, header))) as server,
+        Client(server.url, token="t", max_retries=0) as client,
+        pytest.raises(RateLimitError) as caught,
+    ):
+        client.stream("Hi")
+
+    assert expected == caught.value.retry_after
+
+
+def test_refusals_are_tried_again(script: OpenAssistantScript) -> None:
+    """503 and 429 on a POST are tried again, and the stub that a 503 leaves does not keep the chat alive."""
+    script.on_assistant = in_turn(refusal(script, 503, "busy"), refusal(script, 429, "slow"), script.on_assistant)
+
+    with Client(script.url, **script.credentials) as client:
+        assert str(client.ask("Hi")) == "Hello world"
+
+    assert script.calls.count("assistant") == 3
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_unclear_failures_of_a_post_are_not_tried_again(script: OpenAssistantScript, status: int) -> None:
+    """A POST that may have had an effect is sent once."""
+    script.on_prompter = lambda connection, _: script.send_text(connection, "", status)
+
+    with Client(script.url, **script.credentials) as client, pytest.raises(APIError):
+        client.ask("Hi")
+
+    assert script.calls.count("prompter") == 1
+
+
+def test_long_retry_after_is_not_waited_for(script: OpenAssistantScript) -> None:
+    """A server that asks for an hour is not asked again."""
+    answer = json_response({"detail": "x"}, 429, {"Retry-After": "3600"})
+    script.on_create = reply(answer)
+
+    with Client(script.url, **script.credentials) as client, pytest.raises(RateLimitError):
+        client.ask("Hi")
+
+    assert script.calls == ["create"]
+
+
+def test_unreachable_server_says_how_to_start_one() -> None:
+    """A refused connection is a TransportError that names the address and the way to a local server."""
+    with ScriptedServer(stall) as server:
+        url = server.url
+    with (
+        Client(url, token="t", max_retries=0) as client,
+        pytest.raises(TransportError, match="oa-client serve") as caught,
+    ):
+        client.ask("Hi")
+
+    assert url in str(caught.value)
+    assert caught.value.is_unsent
+
+
+def test_silent_server_runs_into_the_read_limit() -> None:
+    """A server that accepts and says nothing is a TransportTimeout of the phase "read"."""
+    with (
+        ScriptedServer(stall) as server,
+        Client(server.url, token="t", timeout=0.2) as client,
+        pytest.raises(TransportTimeout) as caught,
+    ):
+        client.ask("Hi")
+
+    assert caught.value.phase == "read"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(response(200, b"<html>", {"content-type": "text/html"}), "not JSON", id="a page"),
+        pytest.param(json_response([]), "no id", id="a list"),
+        pytest.param(json_response({"id": 5}), "no id", id="a number"),
+        pytest.param(json_response({"id": ".."}), "cannot be one", id="dots"),
+        pytest.param(json_response({"id": "a\nb"}), "cannot be one", id="a line end"),
+        pytest.param(json_response({"id": "x" * 1000}), "cannot be one", id="too long"),
+        pytest.param(response(200, b"[" * 100_000), "not JSON", id="deep JSON"),
+        pytest.param(empty_response(), "no id", id="nothing"),
+    ],
+)
+def test_answer_that_is_not_the_protocols_is_refused(answer: bytes, words: str) -> None:
+    """What no Open-Assistant server says is a ProtocolError."""
+    with (
+        ScriptedServer(reply(answer)) as server,
+        Client(server.url, token="t") as client,
+        pytest.raises(ProtocolError, match=words),
+    ):
+        client.ask("Hi")
+
+
+def test_html_page_in_place_of_events_is_refused(script: OpenAssistantScript, client: Client) -> None:
+    """A page where events should be is a ProtocolError, and not a broken stream."""
+    script.on_events = reply(response(200, b"<html>", {"content-type": "text/html"}))
+    script.message_state = "complete"
+
+    with pytest.raises(ProtocolError, match="HTML"):
+        client.stream("Hi")
+
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+def test_events_that_are_refused_leave_no_chat(script: OpenAssistantScript, client: Client) -> None:
+    """An error on opening the events is raised by stream() itself, and the chat goes when its answer is final."""
+    script.on_events = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)
+    script.message_state = "complete"
+
+    with pytest.raises(APIError) as caught:
+        client.stream("Hi")
+
+    assert (caught.value.chat_id, caught.value.message_id) == ("c1", "m1")
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+def test_204_is_a_finished_message(client: Client, script: OpenAssistantScript) -> None:
+    """The inference server's 204 for a finished message leads to the message itself."""
+    script.on_events = reply(empty_response(204))
+    script.message_state = "complete"
+
+    assert list(client.stream("Hi")) == ["Hello world"]
+
+
+def test_one_pending_answer_at_a_time(surface: Surface) -> None:
+    """The second answer is asked for when the first has begun, though nobody reads the first stream."""
+    asked = threading.Event()
+    with OpenAssistantScript(surface) as script, Client(script.url, **script.credentials) as client:
+
+        def events(stream: EventWriter) -> None:
+            if stream.message_id == "m1":
+                stream.pending()
+                stream.wait(asked)
+            stream.token("Hello")
+            stream.message(content="Hello")
+
+        def tell(connection: Any, request: Any) -> None:
+            # The first message is seen pending once, then it is in progress.
+            default(connection, request)
+            script.change_message("m1", state="in_progress")
+
+        default, script.on_message = script.on_message, tell
+        script.events = events
+        first = client.stream("one")
+        second = client.stream("two")
+        asked.set()
+
+        assert (list(second), list(first)) == (["Hello"], ["Hello"])
+        assert script.calls.index("message") < len(script.calls) - 1 - script.calls[::-1].index("assistant")
+
+
+def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript) -> None:
+    """If the first answer stays pending, the second runs into its first-token limit, and leaves no chat."""
+    script.events = lambda stream: stream.connection.wait_until_left()
+    with Client(script.url, **script.credentials, timeout=Timeout(first_token=0.5)) as client:
+        first = client.stream("one")
+        with pytest.raises(TransportTimeout) as caught:
+            client.stream("two")
+        first.close()
+        script.message_state = "complete"
+
+    assert caught.value.phase == "first_token"
+    assert script.calls.count("assistant") == 1
+    assert script.visible_chats == []
+
+
+def test_without_serialize_nobody_waits(script: OpenAssistantScript) -> None:
+    """serialize=False asks for the second answer while the first is pending."""
+    script.events = lambda stream: stream.connection.wait_until_left()
+    with Client(script.url, **script.credentials, serialize=False) as client:
+        client.stream("one")
+        client.stream("two")
+        script.message_state = "complete"
+
+    assert script.calls.count("assistant") == 2
+
+
+def test_pending_message_that_was_cancelled_is_noticed(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While only pending events come the message is looked at, and a cancelled one raises."""
+    monkeypatch.setattr("oa_client._stream.PENDING_LOOK", 0.0)
+
+    def events(stream: EventWriter) -> None:
+        script.message_state = "cancelled"
+        stream.pending()
+        stream.connection.wait_until_left()
+
+    script.events = events
+    with Client(script.url, **script.credentials) as client:
+        with pytest.raises(CancelledReplyError) as caught:
+            client.ask("Hi")
+        undeleted = client.close()
+
+    assert (caught.value.reason, undeleted) == ("cancelled", ("c1",))
+    assert script.chats["c1"].hidden
+
+
+def test_preset_is_looked_up(surface: Surface) -> None:
+    """A preset's name costs one call, once, and its values are sent; an unknown one is refused with the nearest."""
+    models = [
+        {
+            "name": "OA_SFT_Llama_30B_6",
+            "description": "",
+            "parameter_configs": [
+                {"name": "k50", "description": "", "sampling_parameters": {"top_k": 50, "typical_p": None, "new": 1}}
+            ],
+        }
+    ]
+    seen: list[Any] = []
+    with OpenAssistantScript(surface) as script, Client(script.url, **script.credentials) as client:
+        inner = script._handler
+
+        def handler(connection: Any, request: Any) -> None:
+            if request.path in ("/configs/model_configs", "/api/chat/models"):
+                seen.append(request.path)
+                connection.send(json_response(models))
+                if surface == "website":
+                    connection.close()
+            else:
+                inner(connection, request)
+
+        script._handler = handler
+        client.ask("Hi", sampling="k50")
+        client.ask("Hi", sampling="k50")
+        with pytest.raises(ConfigurationError, match="did you mean 'k50'"):
+            client.ask("Hi", sampling="k51")
+        with pytest.raises(ConfigurationError, match="model 'x' is not on the server"):
+            client.ask("Hi", sampling="k50", model="x")
+
+        bodies = [request.json() for request in script.requests if request.path.endswith("assistant_message")]
+
+    assert len(seen) == 1
+    assert [body["sampling_parameters"] for body in bodies] == [{"top_k": 50}, {"top_k": 50}]
+
+
+def test_models_are_listed() -> None:
+    """list_models() returns typed values."""
+    answer = [{"name": "m", "description": "d", "parameter_configs": [], "size": 1}]
+    with ScriptedServer(reply(json_response(answer))) as server, Client(server.url, token="t") as client:
+        (model,) = client.list_models()
+
+    assert (model.name, model.description, model.presets, model.extra) == ("m", "d", (), {"size": 1})
+
+
+def test_sampling_value_is_sent_without_nulls(script: OpenAssistantScript, client: Client) -> None:
+    """A Sampling sends what is set: the server refuses a null for max_new_tokens."""
+    client.ask("Hi", sampling=Sampling(top_k=5))
+
+    (body,) = [json.loads(request.body) for request in script.requests if "assistant" in request.path]
+    assert body["sampling_parameters"] == {"top_k": 5}
+
+
+def test_closed_client_refuses(script: OpenAssistantScript, client: Client) -> None:
+    """After close() a call raises ConfigurationError; close() may be called again."""
+    assert client.close() == ()
+    assert client.close() == ()
+
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.stream("Hi")
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.list_models()
+
+
+def test_close_ends_a_call_in_another_thread() -> None:
+    """close() wakes a thread that waits for the server, which gets a ConfigurationError."""
+    errors: list[BaseException] = []
+    with ScriptedServer(stall) as server:
+        client = Client(server.url, token="t")
+
+        def ask() -> None:
+            try:
+                client.ask("Hi")
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        server.wait_until(lambda: server.requests)
+        client.close()
+        thread.join(20)
+
+    assert [str(error) for error in errors] == ["the client was closed meanwhile"]
+    assert isinstance(errors[0], ConfigurationError)
+
+
+def test_close_ends_open_streams(script: OpenAssistantScript, client: Client) -> None:
+    """A stream that is open when its client closes ends without an error, and its chat is deleted."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.connection.wait_until_left()
+
+    script.events = events
+    stream = client.stream("Hi")
+    first = next(stream)
+    script.message_state = "complete"
+
+    assert client.close() == ()
+    assert (first, list(stream)) == ("Hello", [])
+    assert script.deleted_chats == ["c1"]
+
+
+def test_answer_that_is_not_final_in_time_is_hidden_and_reported(script: OpenAssistantScript, client: Client) -> None:
+    """close() hides the chat of an answer that goes on, and returns its id."""
+    script.message_state = "in_progress"
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.connection.wait_until_left()
+
+    script.events = events
+    with client.stream("Hi") as stream:
+        next(stream)
+
+    assert client.close(timeout=0.3) == ("c1",)
+    assert script.chats["c1"].hidden
+    assert not script.chats["c1"].deleted
+
+
+def test_interrupt_in_the_consumer_leaves_no_chat(script: OpenAssistantScript, client: Client) -> None:
+    """KeyboardInterrupt inside the loop leaves by way of `with`, and the chat goes."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.connection.wait_until_left()
+
+    script.events = events
+    script.message_state = "complete"
+
+    def consume() -> None:
+        with client.stream("Hi") as stream:
+            for _ in stream:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+def test_many_threads_share_a_client(surface: Surface) -> None:
+    """Twenty threads with one client get twenty whole answers, and nothing is left."""
+    answers: list[str] = []
+    with (
+        OpenAssistantScript(surface) as script,
+        Client(script.url, **script.credentials, serialize=False) as client,
+    ):
+        threads = [threading.Thread(target=lambda: answers.append(str(client.ask("Hi")))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+        assert answers == ["Hello world"] * 20
+        assert script.visible_chats == []
+
+
+def test_generation_error_names_the_servers_words_first(script: OpenAssistantScript, client: Client) -> None:
+    """The text of a GenerationError is what the server said."""
+    script.events = lambda stream: stream.error("Aborted due to worker error.")
+
+    with pytest.raises(GenerationError) as caught:
+        client.ask("Hi")
+
+    assert str(caught.value) == "Aborted due to worker error."
+
+
+def test_message_json_of_the_script_is_read_in_full(script: OpenAssistantScript, client: Client) -> None:
+    """No field of a recorded message lands in `extra`."""
+    message = client.ask("Hi")
+
+    assert message.extra == {}
+    assert message_json("m1", "c1", "p1").keys() <= set(type(message).__dataclass_fields__)

@@ -1,0 +1,590 @@
+"""A reply while it arrives, over real sockets."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from oa_client import (
+    CancelledReplyError,
+    Client,
+    GenerationError,
+    IncompleteReplyError,
+    MessageEvent,
+    PendingEvent,
+    PluginEvent,
+    ProtocolError,
+    Stream,
+    Timeout,
+    TokenEvent,
+    TransportTimeout,
+    UnknownEvent,
+)
+
+from .scripted import EventWriter, OpenAssistantScript, in_turn
+
+Writer = Callable[[EventWriter], None]
+
+
+@pytest.fixture
+def client(script: OpenAssistantScript) -> Iterator[Client]:
+    """A client of the script."""
+    with Client(script.url, **script.credentials) as made:
+        yield made
+
+
+def call_in_thread(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Start a function in a thread; the returned one waits for its result, or raises its error."""
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def join() -> Any:
+        thread.join(20)
+        assert not thread.is_alive()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    return join
+
+
+def hello_and_silence(stream: EventWriter) -> None:
+    """Send one token, and nothing more until the client leaves."""
+    stream.token("Hello")
+    stream.connection.wait_until_left()
+
+
+def test_iterating_yields_the_tokens(script: OpenAssistantScript, client: Client) -> None:
+    """Each token is one string, and afterwards text and message are whole."""
+    script.tokens = ["Hello", " wor", "ld"]
+
+    stream = client.stream("Hi")
+    tokens = list(stream)
+
+    assert tokens == ["Hello", " wor", "ld"]
+    assert stream.text == "Hello world"
+    assert stream.message is not None
+    assert ("Hello world", "complete", stream.message_id) == (
+        stream.message.content,
+        stream.message.state,
+        stream.message.id,
+    )
+    assert not stream.diverged
+
+
+def test_a_clean_reply_makes_five_calls(script: OpenAssistantScript, client: Client) -> None:
+    """Create, prompter, assistant, events, delete, in this order and nothing else."""
+    client.ask("Hi")
+
+    assert script.calls == ["create", "prompter", "assistant", "events", "delete"]
+
+
+def test_first_token_is_yielded_before_the_second_is_sent(script: OpenAssistantScript, client: Client) -> None:
+    """The server sends its second token only after the client has yielded the first."""
+    yielded = threading.Event()
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.wait(yielded)
+        stream.token(" world")
+        stream.message()
+
+    script.events = events
+    stream = client.stream("Hi")
+    first = next(stream)
+    yielded.set()
+
+    assert (first, list(stream)) == ("Hello", [" world"])
+
+
+def test_first_token_is_prompt_on_a_body_that_the_connection_ends(script: OpenAssistantScript, client: Client) -> None:
+    """A reply without chunks is delivered token by token as well."""
+    script.chunked = False
+    test_first_token_is_yielded_before_the_second_is_sent(script, client)
+
+
+def test_events_yield_everything(script: OpenAssistantScript, client: Client) -> None:
+    """Pending, plugin, empty token and unknown events come in their order, the message last."""
+
+    def events(stream: EventWriter) -> None:
+        stream.pending(2, 3)
+        stream.ping()
+        stream.event(
+            "plugin_intermediate",
+            current_plugin_thought="why",
+            current_plugin_action_taken="search",
+            current_plugin_action_input="in",
+            current_plugin_action_response="out",
+        )
+        stream.token("")
+        stream.event("novelty", value=1)
+        stream.token("Hello world")
+        stream.message()
+
+    script.events = events
+    *events_seen, last = client.stream("Hi").events()
+
+    assert [
+        PendingEvent(2, 3),
+        PluginEvent("why", "search", "in", "out"),
+        TokenEvent(""),
+        UnknownEvent("novelty", {"event_type": "novelty", "value": 1}),
+        TokenEvent("Hello world"),
+    ] == events_seen
+    assert isinstance(last, MessageEvent)
+    assert last.message.content == "Hello world"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "final", "yielded", "diverged"),
+    [
+        pytest.param(["Hello"], "Hello", ["Hello"], False, id="the same"),
+        pytest.param(["Hello"], "Hello world", ["Hello", " world"], False, id="the message continues the tokens"),
+        pytest.param([], "Hello", ["Hello"], False, id="no tokens"),
+        pytest.param([], "", [], False, id="nothing at all"),
+        pytest.param(["Hello"], "Hello\n", ["Hello", "\n"], False, id="white space that continues is yielded"),
+        pytest.param([" Hello"], "Hello", [" Hello"], False, id="white space at the start"),
+        pytest.param(["Hello", "</s>"], "Hello", ["Hello", "</s>"], False, id="a stop sequence"),
+        pytest.param(["Hello<|im_end|>\n"], "Hello", ["Hello<|im_end|>\n"], False, id="a stop sequence and a line end"),
+        pytest.param(["Hello"], "Goodbye", ["Hello"], True, id="another text"),
+        pytest.param(["Hello"], "Hell", ["Hello"], True, id="a shorter text"),
+    ],
+)
+def test_final_message_is_the_truth(
+    script: OpenAssistantScript, client: Client, tokens: list[str], final: str, yielded: list[str], diverged: bool
+) -> None:
+    """What is yielded agrees with the final text where it can, and `diverged` tells where it cannot."""
+    script.tokens = tokens
+    script.final_text = final
+
+    stream = client.stream("Hi")
+
+    assert yielded == list(stream)
+    assert (final, diverged) == (str(stream.finish()), stream.diverged)
+
+
+def test_surrogate_pairs_are_joined(script: OpenAssistantScript, client: Client) -> None:
+    """The halves of a pair in two tokens come as one character, and a half alone as U+FFFD."""
+    script.tokens = ["a\ud83d", "\ude42b", "\ud83d", "c", "\ude42"]
+    script.final_text = "a🙂b�c�"
+
+    stream = client.stream("Hi")
+
+    assert list(stream) == ["a", "🙂b", "�c", "�"]
+    assert not stream.diverged
+
+
+def test_half_a_pair_at_the_end_is_completed_by_the_message(script: OpenAssistantScript, client: Client) -> None:
+    """A half that no token completes is not yielded when the final text knows better."""
+    script.tokens = ["a\ud83d"]
+    script.final_text = "a🙂"
+
+    stream = client.stream("Hi")
+
+    assert list(stream) == ["a", "🙂"]
+
+
+def test_half_a_pair_at_the_end_becomes_a_replacement(script: OpenAssistantScript, client: Client) -> None:
+    """A half that nothing completes is yielded as U+FFFD."""
+    script.tokens = ["a\ud83d"]
+    script.final_text = "a�"
+
+    stream = client.stream("Hi")
+
+    assert list(stream) == ["a", "�"]
+    assert not stream.diverged
+
+
+def test_error_event_raises_the_servers_words(script: OpenAssistantScript, client: Client) -> None:
+    """An error event after tokens is a GenerationError that holds what had arrived, and the chat is deleted."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hel")
+        stream.error("out of memory")
+
+    script.events = events
+    stream = client.stream("Hi")
+    with pytest.raises(GenerationError, match="out of memory") as caught:
+        stream.finish()
+
+    assert (caught.value.chat_id, caught.value.message_id, caught.value.text) == ("c1", "m1", "Hel")
+    assert isinstance(caught.value, RuntimeError)
+    assert stream.message is None
+    assert script.deleted_chats == ["c1"]
+
+
+def test_timeout_on_the_server_raises_cancelled(script: OpenAssistantScript, client: Client) -> None:
+    """An error event whose message timed out is a CancelledReplyError, and the chat is hidden and reported."""
+    script.events = lambda stream: stream.error("Timeout", state="timeout")
+
+    with pytest.raises(CancelledReplyError) as caught:
+        client.ask("Hi")
+
+    assert caught.value.reason == "timeout"
+    assert client.close() == ("c1",)
+    assert script.chats["c1"].hidden
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param(b"data: {broken\r\n\r\n", "not JSON", id="not JSON"),
+        pytest.param(b"data: 5\r\n\r\n", "not a JSON object", id="not an object"),
+        pytest.param(b'data: {"event_type": "token"}\r\n\r\n', "token event: text", id="a token without text"),
+        pytest.param(b'data: {"event_type": "message"}\r\n\r\n', "message: expected", id="a message without message"),
+        pytest.param(b'data: {"text": "x"}\r\n\r\n', "no event_type", id="no type"),
+        pytest.param(b"data: " + b"[" * 100_000 + b"\r\n\r\n", "not JSON", id="deep JSON"),
+    ],
+)
+def test_malformed_event_raises(script: OpenAssistantScript, client: Client, body: bytes, words: str) -> None:
+    """What is not an event raises a ProtocolError with the text so far."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hel")
+        stream.raw(body)
+
+    script.events = events
+    script.message_state = "complete"
+    with pytest.raises(ProtocolError, match=words) as caught:
+        client.ask("Hi")
+
+    assert caught.value.text == "Hel"
+
+
+def test_error_named_event_that_is_not_json_raises_its_text(script: OpenAssistantScript, client: Client) -> None:
+    """An event with the SSE name `error` is raised with its data."""
+    script.events = lambda stream: stream.raw(b"event: error\r\ndata: went wrong\r\n\r\n")
+    script.message_state = "complete"
+
+    with pytest.raises(GenerationError, match="went wrong"):
+        client.ask("Hi")
+
+
+def test_finished_message_is_fetched(script: OpenAssistantScript, client: Client) -> None:
+    """A message that was complete before its events were opened is read and yielded as one token."""
+    script.events = lambda stream: stream.end()
+    script.message_state = "complete"
+
+    stream = client.stream("Hi")
+
+    assert list(stream) == ["Hello world"]
+    assert stream.finish().state == "complete"
+    assert script.calls == ["create", "prompter", "assistant", "events", "message", "delete"]
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "reason"),
+    [
+        pytest.param("aborted_by_worker", GenerationError, None, id="aborted"),
+        pytest.param("cancelled", CancelledReplyError, "cancelled", id="cancelled"),
+        pytest.param("timeout", CancelledReplyError, "timeout", id="timed out"),
+    ],
+)
+def test_stream_that_ends_at_once_is_judged_by_its_message(
+    script: OpenAssistantScript, client: Client, state: str, error: type[Exception], reason: str | None
+) -> None:
+    """An empty stream of a message that failed raises what became of it."""
+    script.events = lambda stream: stream.end()
+    script.message_state = state
+
+    with pytest.raises(error) as caught:
+        client.ask("Hi")
+
+    assert reason == getattr(caught.value, "reason", None)
+
+
+def test_stream_of_a_deleted_chat_says_so(script: OpenAssistantScript, client: Client) -> None:
+    """If the stream ends and the chat is gone, the reason is "deleted"."""
+
+    def events(stream: EventWriter) -> None:
+        with script.update():
+            script.chats["c1"].deleted = True
+        stream.end()
+
+    script.events = events
+
+    with pytest.raises(CancelledReplyError) as caught:
+        client.ask("Hi")
+
+    assert caught.value.reason == "deleted"
+
+
+def cut_behind(data: bytes) -> Writer:
+    """Return a writer that ends the body behind some bytes."""
+
+    def write(stream: EventWriter) -> None:
+        stream.raw(data)
+        stream.end()
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(lambda stream: stream.connection.reset(), id="reset"),
+        pytest.param(lambda stream: stream.connection.close(), id="closed inside the body"),
+        pytest.param(lambda stream: stream.end(), id="clean end without a terminal event"),
+        pytest.param(cut_behind(b'data: {"event_type": "token", "te'), id="inside an event"),
+        pytest.param(cut_behind("é".encode()[:1]), id="inside a character"),
+    ],
+)
+def test_cut_stream_is_completed_from_the_message(script: OpenAssistantScript, client: Client, cut: Writer) -> None:
+    """The rest of a reply whose line was cut is yielded once, and the events are not opened again."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.ended = True
+        cut(stream)
+
+    script.events = events
+    script.message_state = "complete"
+    stream = client.stream("Hi")
+
+    assert list(stream) == ["Hello", " world"]
+    assert script.calls.count("events") == 1
+
+
+def test_cut_stream_waits_for_the_message(script: OpenAssistantScript, client: Client) -> None:
+    """A message that is still being written when the line is cut is asked for until it is complete."""
+    states = iter(["in_progress", "in_progress", "complete"])
+
+    def tell(connection: Any, request: Any) -> None:
+        script.message_state = next(states)
+        default(connection, request)
+
+    default, script.on_message = script.on_message, tell
+    script.events = lambda stream: stream.end()
+
+    assert str(client.ask("Hi")) == "Hello world"
+
+
+def test_cut_stream_that_is_never_completed_raises(script: OpenAssistantScript) -> None:
+    """When the limits are over and the message is not complete, the error holds what had arrived."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.connection.close()
+
+    script.events = events
+    script.message_state = "in_progress"
+    with Client(script.url, **script.credentials, timeout=Timeout(idle=0.3)) as client:
+        with pytest.raises(IncompleteReplyError) as caught:
+            client.ask("Hi")
+        script.message_state = "complete"
+
+    assert caught.value.text == "Hello"
+    assert script.deleted_chats == ["c1"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "before", "phase"),
+    [
+        pytest.param({"read": 0.2}, [], "read", id="no byte"),
+        pytest.param({"first_token": 0.2}, [], "first_token", id="no first token"),
+        pytest.param({"idle": 0.2}, ["Hello"], "idle", id="silence after a token"),
+        pytest.param({"total": 0.3}, ["Hello"], "total", id="too long in all"),
+    ],
+)
+def test_limits_are_kept(script: OpenAssistantScript, limits: dict[str, float], before: list[str], phase: str) -> None:
+    """Each clock ends a silent stream with its own name, after one look at the message."""
+
+    def events(stream: EventWriter) -> None:
+        for token in before:
+            stream.token(token)
+        stream.connection.wait_until_left()
+
+    script.events = events
+    with Client(script.url, **script.credentials, timeout=Timeout(**limits)) as client:
+        with pytest.raises(TransportTimeout) as caught:
+            client.ask("Hi")
+        script.message_state = "complete"
+
+    assert (phase, "".join(before)) == (caught.value.phase, caught.value.text)
+    assert "message" in script.calls
+
+
+def test_limit_that_runs_out_is_forgiven_if_the_message_is_complete(script: OpenAssistantScript) -> None:
+    """The message is asked for once before giving up, and is the reply if it is complete."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        script.message_state = "complete"
+        stream.connection.wait_until_left()
+
+    script.events = events
+    with Client(script.url, **script.credentials, timeout=Timeout(idle=0.2)) as client:
+        assert str(client.ask("Hi")) == "Hello world"
+
+
+def test_time_of_the_consumer_does_not_count(script: OpenAssistantScript) -> None:
+    """A consumer that takes longer than all limits together loses nothing."""
+    limits = Timeout(read=0.5, first_token=0.5, idle=0.5, total=0.5)
+    consumed = threading.Event()
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.wait(consumed)
+        stream.token(" world")
+        stream.message()
+
+    script.events = events
+    with Client(script.url, **script.credentials, timeout=limits) as client:
+        stream = client.stream("Hi")
+        first = next(stream)
+        # Not to wait for anything: this is the consumer's time, and it is longer than the limits.
+        threading.Event().wait(0.7)
+        consumed.set()
+        assert [first, *stream] == ["Hello", " world"]
+
+
+def test_close_wakes_a_blocked_reader(script: OpenAssistantScript, client: Client) -> None:
+    """close() from another thread ends a read on a silent socket, and the iteration ends without an error."""
+    script.events = hello_and_silence
+    stream = client.stream("Hi")
+    reading = threading.Event()
+
+    def read() -> list[str]:
+        first = next(stream)
+        reading.set()
+        return [first, *stream]
+
+    result = call_in_thread(read)
+    reading.wait(20)
+    stream.close()
+    stream.close()
+    script.message_state = "complete"
+
+    assert result() == ["Hello"]
+    assert stream.message is None
+    with pytest.raises(IncompleteReplyError):
+        stream.finish()
+
+
+def test_close_is_released_at_once_and_the_chat_goes_when_its_answer_is_final(
+    script: OpenAssistantScript, client: Client
+) -> None:
+    """A chat left in mid-answer is hidden, and deleted only when the answer is complete."""
+    script.events = hello_and_silence
+    script.message_state = "in_progress"
+    with client.stream("Hi") as stream:
+        assert next(stream) == "Hello"
+    script.wait_until(lambda: script.chats["c1"].hidden)
+    assert not script.chats["c1"].deleted
+
+    script.message_state = "complete"
+
+    assert client.close() == ()
+    assert script.chats["c1"].deleted
+
+
+def test_break_without_close_leaves_nothing(script: OpenAssistantScript, client: Client) -> None:
+    """An unnamed stream that a `for` leaves early is finalised: its socket closes, its chat goes with the client."""
+    script.events = hello_and_silence
+    for _ in client.stream("Hi"):
+        break
+    gc.collect()
+    script.wait_until(lambda: script.open_connections == 0)
+
+    script.message_state = "complete"
+
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+def test_exception_of_the_consumer_closes_the_stream(script: OpenAssistantScript, client: Client) -> None:
+    """`with` closes the stream when its body raises."""
+    script.events = hello_and_silence
+    script.message_state = "complete"
+
+    def consume(stream: Stream) -> None:
+        with stream:
+            raise LookupError(next(stream))
+
+    with pytest.raises(LookupError, match="Hello"):
+        consume(client.stream("Hi"))
+
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+def test_second_pass_yields_nothing(script: OpenAssistantScript, client: Client) -> None:
+    """A stream is read once: text taken by iterating does not come again as events."""
+    stream = client.stream("Hi")
+
+    assert next(stream) == "Hello"
+    assert [event.text for event in stream.events() if isinstance(event, TokenEvent)] == [" world"]
+    assert list(stream) == []
+
+
+def test_keep_keeps_the_chat(script: OpenAssistantScript, client: Client) -> None:
+    """With keep=True the chat is neither deleted nor hidden, also when the reader leaves early."""
+    client.ask("Hi", keep=True)
+    with client.stream("Hi", keep=True) as stream:
+        next(stream)
+
+    assert client.close() == ()
+    assert script.visible_chats == ["c1", "c2"]
+
+
+def test_failed_delete_does_not_spoil_the_answer(script: OpenAssistantScript, client: Client) -> None:
+    """A DELETE that fails is tried again in the background, and the answer is whole."""
+    script.on_delete = in_turn(lambda connection, _: script.send_text(connection, "", 500), script.on_delete)
+
+    assert str(client.ask("Hi")) == "Hello world"
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+def test_delete_that_never_works_is_reported(script: OpenAssistantScript, client: Client) -> None:
+    """close() returns the ids of the chats that it could not delete."""
+    script.on_delete = lambda connection, _: script.send_text(connection, "", 500)
+    client.ask("Hi")
+
+    assert client.close(timeout=0.3) == ("c1",)
+
+
+def test_connection_is_kept_for_the_next_chat() -> None:
+    """On a server that keeps connections alive, ten chats take one."""
+    with (
+        OpenAssistantScript("inference") as script,
+        Client(script.url, **script.credentials) as client,
+    ):
+        for _ in range(10):
+            client.ask("Hi")
+
+        assert script.accepted == 1
+
+
+def test_endless_body_after_the_message_is_not_read(script: OpenAssistantScript, client: Client) -> None:
+    """What a server sends after the message is not waited for."""
+
+    def events(stream: EventWriter) -> None:
+        stream.event("message", message=script.change_message(stream.message_id, state="complete", content="Hello"))
+        stream.connection.wait_until_left()
+
+    script.events = events
+
+    assert str(client.ask("Hi")) == "Hello"
+    assert script.deleted_chats == ["c1"]
+
+
+def test_repr_shows_the_state(script: OpenAssistantScript, client: Client) -> None:
+    """The repr names the message and whether the stream is open, complete or closed."""
+    stream = client.stream("Hi")
+    assert repr(stream) == "<Stream of message m1: open>"
+    stream.finish()
+    assert repr(stream) == "<Stream of message m1: complete>"
