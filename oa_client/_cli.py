@@ -56,7 +56,7 @@ def cli() -> None:
 def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None) -> None:
     """Print the answer to QUESTION as it is written; "-" reads the question from standard input."""
     text = sys.stdin.read() if question == ("-",) else " ".join(question)
-    status = Console(stderr=True, markup=False, highlight=False)
+    status = Console(stderr=True, highlight=False)
     with Client(model=model) as client, client.stream(text, system_prompt=system_prompt) as stream:
         with status.status("waiting for the first word") as waiting:
             for event in stream.events():
@@ -110,7 +110,7 @@ def setup() -> None:
     """Download the small demo model that the local server answers with."""
     local = _import_local()
     model = local.MODEL
-    console = Console(stderr=True, markup=False, highlight=False)
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if model.path.exists():
         console.print(f"{model.name} is here: {model.path}")
     else:

@@ -1,0 +1,22 @@
+"""
+Set up whatever is missing, and run the tests; arguments go to pytest.
+
+    python3 scripts/test.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from environment import ROOT, prepare
+
+
+def main() -> int:
+    """Run pytest in the project's environment; return its exit status."""
+    python = prepare("dev") / "python"
+    return subprocess.run([python, "-m", "pytest", *sys.argv[1:]], cwd=ROOT).returncode  # noqa: S603 - our own words
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""The command, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from oa_client import Client, __main__
+from oa_client._cli import run
+
+from .scripted import EventWriter, OpenAssistantScript
+
+COMMAND = [sys.executable, "-W", "error", "-m", "oa_client"]
+
+
+def variables(script: OpenAssistantScript) -> dict[str, str]:
+    """The environment that leads to a script."""
+    name = "OA_TOKEN" if script.surface == "inference" else "OA_COOKIE"
+    return {"OA_BASE_URL": script.url, name: "secret"}
+
+
+def start(*arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start the command with the test's environment and some variables more."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_ask_prints_the_answer(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ask` prints the tokens and a line end to stdout, nothing else there, and leaves no chat."""
+    for name, value in variables(script).items():
+        monkeypatch.setenv(name, value)
+
+    status = run(["ask", "--model", "llama", "--system", "be brief", "Why", "is", "it?"])
+
+    assert (status, capsys.readouterr().out) == (0, "Hello world\n")
+    assert script.visible_chats == []
+    bodies = [request.json() for request in script.requests if request.body not in (b"", b"{}")]
+    assert [body["content"] for body in bodies if "content" in body] == ["Why is it?"]
+    assert [(body["model_config_name"], body["system_prompt"]) for body in bodies if "plugins" in body] == [
+        ("llama", "be brief")
+    ]
+
+
+def test_ask_prints_tokens_as_they_come(script: OpenAssistantScript) -> None:
+    """The first token is on stdout before the server sends the second."""
+    printed = threading.Event()
+
+    def events(stream: EventWriter) -> None:
+        stream.pending(1, 2)
+        stream.token("Hello")
+        stream.wait(printed)
+        stream.token(" world")
+        stream.message()
+
+    script.events = events
+    with start("ask", "Hi", environment=variables(script)) as process:
+        assert process.stdout is not None
+        first = os.read(process.stdout.fileno(), 100)
+        printed.set()
+        rest, errors = process.communicate(timeout=60)
+
+    assert (first, rest, process.returncode) == (b"Hello", " world\n", 0), errors
+
+
+def test_ask_reads_standard_input(script: OpenAssistantScript) -> None:
+    """`ask -` takes the question from standard input."""
+    with start("ask", "-", environment=variables(script)) as process:
+        out, _ = process.communicate("a long question", timeout=60)
+
+    (content,) = [request.json()["content"] for request in script.requests if "prompter" in request.path]
+    assert (content, out) == ("a long question", "Hello world\n")
+
+
+def test_ask_keeps_control_characters_from_the_terminal(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Escape sequences in an answer are not printed as such."""
+    for name, value in variables(script).items():
+        monkeypatch.setenv(name, value)
+    script.tokens = ["a\x1b[2Jb\n", "c\td\x9b"]
+
+    run(["ask", "Hi"])
+
+    assert capsys.readouterr().out == "a�[2Jb\nc\td�\n"
+
+
+def test_ask_says_if_the_final_text_is_another(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A final text that differs from the printed tokens is printed to stderr."""
+    for name, value in variables(script).items():
+        monkeypatch.setenv(name, value)
+    script.final_text = "Goodbye"
+
+    assert run(["ask", "Hi"]) == 0
+    assert "The final text differs:\nGoodbye" in capsys.readouterr().err
+
+
+def test_error_is_one_line_on_stderr(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error of ours ends with status 1 and one line, which does not hold the credentials."""
+    for name, value in variables(script).items():
+        monkeypatch.setenv(name, value)
+    script.events = lambda stream: stream.error("out of memory")
+
+    status = run(["ask", "Hi"])
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, "")
+    assert err.endswith("oa-client: out of memory\n")
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["nonsense"], id="unknown command"),
+        pytest.param(["ask"], id="no question"),
+        pytest.param(["serve", "--backend", "nonsense"], id="unknown backend"),
+        pytest.param(["serve", "--port", "70000"], id="no port"),
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong usage is explained on stderr."""
+    assert run(arguments) == 2
+    assert "Usage:" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_interrupted_ask_ends_with_130_and_leaves_no_chat(script: OpenAssistantScript) -> None:
+    """Ctrl-C in mid-answer ends with status 130, without a traceback, and the chat goes."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        script.message_state = "complete"
+        stream.connection.wait_until_left()
+
+    script.events = events
+    with start("ask", "Hi", environment=variables(script)) as process:
+        assert process.stdout is not None
+        assert os.read(process.stdout.fileno(), 100) == b"Hello"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+    assert script.deleted_chats == ["c1"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_serve_prints_how_to_reach_it_and_ends_on_a_signal() -> None:
+    """`serve --json` prints one line that a client can be made from, and SIGTERM ends it with status 0."""
+    with start("serve", "--backend", "lorem", "--json", environment={}) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        with Client(facts["url"], token=facts["token"]) as client:
+            answer = client.ask("Hi", sampling={"max_new_tokens": 2})
+        with Client(facts["url"], cookies=facts["cookies"]) as client:
+            models = [model.name for model in client.list_models()]
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+
+    assert str(answer) == "Lorem ipsum"
+    assert facts["model"] in models
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_serve_explains_itself_to_people() -> None:
+    """Without --json the address and both kinds of credentials are printed as variables to set."""
+    with start("serve", "--backend", "lorem", environment={}) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+    assert "OA_TOKEN=" in lines[2]
+    assert "OA_COOKIE='next-auth.session-token=" in lines[3]
+    assert process.returncode == 130
+
+
+def test_ask_without_a_model_says_what_to_do(tmp_path: Path, script: OpenAssistantScript) -> None:
+    """With no address and no model downloaded, `ask` names `oa-client setup` and downloads nothing."""
+    folder = tmp_path / "data"
+    with start("ask", "Hi", environment={"OA_CLIENT_DATA": str(folder)}) as process:
+        _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "oa-client setup" in errors
+    assert not folder.exists()
+
+
+def test_command_without_its_extra_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without click the command prints the pip line that brings it."""
+    monkeypatch.setitem(sys.modules, "click", None)
+    monkeypatch.delitem(sys.modules, "oa_client._cli")
+
+    assert __main__.main() == 2
+    assert "pip install 'oa-client[cli]'" in capsys.readouterr().err
+
+
+def test_local_server_without_its_extra_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without starlette, `serve` and Client() print the pip line that brings it."""
+    for name in [name for name in sys.modules if name.startswith("oa_client.local")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "starlette", None)
+
+    assert run(["serve"]) == 1
+    assert run(["ask", "Hi"]) == 1
+    assert capsys.readouterr().err.count("pip install 'oa-client[local]'") == 2

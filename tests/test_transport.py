@@ -1,0 +1,373 @@
+"""Where credentials go, and that nobody sees them; waking a thread that waits for the network."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from oa_client import APIError, Client, ConfigurationError, OAError, TransportError, TransportTimeout
+from oa_client._models import Timeout
+from oa_client._target import Target
+from oa_client._transport import Interrupt, Interrupted, Transport
+from oa_client._wire import Inference
+
+from .scripted import (
+    Connection,
+    EventWriter,
+    OpenAssistantScript,
+    Request,
+    ScriptedServer,
+    empty_response,
+    json_response,
+    reply,
+    response,
+    stall,
+)
+
+SECRET = "s3cr3t-s3cr3t-s3cr3t"
+LIMITS = Timeout(connect=5, read=5)
+
+
+def make_transport(url: str, **options: Any) -> Transport:
+    """A transport to an inference server at a URL."""
+    return Transport(Target(url, Inference(), {"Authorization": f"Bearer {SECRET}"}), **options)
+
+
+@pytest.fixture
+def other_server() -> Iterator[ScriptedServer]:
+    """A server that must not be talked to."""
+    with ScriptedServer(reply(json_response({"id": "c1"}))) as server:
+        yield server
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_refused(other_server: ScriptedServer, status: int) -> None:
+    """A redirect raises an APIError that names where it leads, and nothing is sent there."""
+    redirect = empty_response(status, {"location": f"{other_server.url}/chats"})
+    with (
+        ScriptedServer(reply(redirect)) as server,
+        Client(server.url, token=SECRET) as client,
+        pytest.raises(APIError, match="redirects are refused") as caught,
+    ):
+        client.ask("Hi")
+
+    assert caught.value.status == status
+    assert "127.0.0.1" in str(caught.value)
+    assert other_server.requests == []
+
+
+def test_netrc_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A `.netrc` entry for the host neither replaces nor adds credentials."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    with OpenAssistantScript("website") as script, Client(script.url) as client:
+        client.ask("Hi")
+
+        assert {request.headers.get("Authorization") for request in script.requests} == {None}
+
+
+def test_proxy_of_the_environment_is_not_asked_for_loopback(
+    monkeypatch: pytest.MonkeyPatch, other_server: ScriptedServer
+) -> None:
+    """A server on this machine is reached directly, whatever $http_proxy says."""
+    monkeypatch.setenv("http_proxy", other_server.url)
+    with OpenAssistantScript("inference") as script, Client(script.url, token="t") as client:
+        client.ask("Hi")
+
+    assert other_server.requests == []
+
+
+def test_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server elsewhere is reached through $http_proxy."""
+    with OpenAssistantScript("inference") as script:
+        monkeypatch.setenv("http_proxy", script.url)
+        script.route = lambda request: route(Request(request.method, request.path, request.headers, request.body))  # type: ignore[method-assign]
+        route = type(script).route.__get__(script)
+        with Client("http://oa.test", token="t") as client:
+            assert str(client.ask("Hi")) == "Hello world"
+
+        assert all(request.target.startswith("http://oa.test/chats") for request in script.requests)
+
+
+def test_proxy_argument_is_used_for_loopback_too() -> None:
+    """`proxy=` is the user's word, and holds for every address."""
+    with ScriptedServer(reply(json_response({"detail": "from the proxy"}, 418))) as proxy:
+        client = Client("http://127.0.0.1:9", token="t", proxy=proxy.url)
+        with client, pytest.raises(APIError, match="from the proxy"):
+            client.ask("Hi")
+
+
+@pytest.mark.parametrize("proxy", ["", "host:80", "ftp://host", f"http://me:{SECRET}@:x", 5])
+def test_bad_proxy_is_refused_without_showing_it(proxy: Any) -> None:
+    """A proxy that is no URL raises, and the message holds no password."""
+    with pytest.raises(ConfigurationError, match="proxy must be a URL") as caught:
+        Client("http://127.0.0.1:9", token="t", proxy=proxy)
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        pytest.param({"X-A": f"{SECRET}\n"}, "'X-A'", id="a line end"),
+        pytest.param({"X-A": f"{SECRET}é"}, "'X-A'", id="not ASCII"),
+        pytest.param({"X:A": SECRET}, "name", id="a colon"),
+        pytest.param({"": SECRET}, "name", id="no name"),
+        pytest.param({"authorization": SECRET}, "token=", id="credentials twice"),
+    ],
+)
+def test_bad_headers_are_refused_without_showing_them(headers: dict[str, str], words: str) -> None:
+    """A header that cannot be sent raises, and the message does not hold its value."""
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        Client("http://127.0.0.1:9", token="t", headers=headers)
+
+    assert SECRET not in str(caught.value)
+
+
+def test_headers_are_added_to_every_request() -> None:
+    """`headers=` goes along with each call, and can replace the User-Agent."""
+    headers = {"User-Agent": "mine/1", "X-Extra": "yes"}
+    with OpenAssistantScript("website") as script, Client(script.url, headers=headers) as client:
+        client.ask("Hi")
+
+        assert {(r.headers["User-Agent"], r.headers["X-Extra"]) for r in script.requests} == {("mine/1", "yes")}
+
+
+def test_own_session_is_neither_changed_nor_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A session of the user's works, and is afterwards what it was; `.netrc` is not read for it either."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    with requests.Session() as session, OpenAssistantScript("inference") as script:
+        before = {name: repr(value) for name, value in vars(session).items() if name != "adapters"}
+        with Client(script.url, token="t", session=session) as client:
+            assert str(client.ask("Hi")) == "Hello world"
+        after = {name: repr(value) for name, value in vars(session).items() if name != "adapters"}
+
+        assert after == before
+        assert {request.headers["Authorization"] for request in script.requests} == {"Bearer t"}
+        assert session.get(script.url + "/chats", timeout=5).ok
+
+
+def test_stream_of_an_own_session_can_be_closed_from_another_thread() -> None:
+    """Once the response has begun, close() wakes the reader in a session of the user's as well."""
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.connection.wait_until_left()
+
+    with requests.Session() as session, OpenAssistantScript("inference") as script:
+        script.events = events
+        with Client(script.url, token="t", session=session) as client:
+            stream = client.stream("Hi")
+            first = next(stream)
+            rest: list[str] = []
+            thread = threading.Thread(target=lambda: rest.extend(stream))
+            thread.start()
+            stream.close()
+            thread.join(20)
+            script.message_state = "complete"
+
+            assert (first, rest, thread.is_alive()) == ("Hello", [], False)
+
+
+def _failing_answers() -> dict[str, Any]:
+    def cut(connection: Connection, _: Request) -> None:
+        connection.reset()
+
+    return {
+        "401": reply(json_response({"detail": "Token expired"}, 401)),
+        "cut": cut,
+        "a page": reply(response(200, b"<html>", {"content-type": "text/html"})),
+        "redirect": reply(empty_response(302, {"location": "/login", "set-cookie": f"session={SECRET}"})),
+        "bad chunk": reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+        "bad gzip": reply(response(200, b"xx", {"content-encoding": "gzip"})),
+        "no HTTP": reply(b"nonsense\r\n\r\n"),
+    }
+
+
+@pytest.mark.parametrize("how", list(_failing_answers()))
+@pytest.mark.parametrize("credentials", [{"token": SECRET}, {"cookies": {"session": SECRET}}], ids=["token", "cookies"])
+def test_secrets_show_nowhere(caplog: pytest.LogCaptureFixture, how: str, credentials: dict[str, Any]) -> None:
+    """Token and cookies are in no error, repr, log, pickle, request or response that can be reached."""
+    caplog.set_level(logging.DEBUG)
+    with (
+        ScriptedServer(_failing_answers()[how]) as server,
+        Client(server.url, **credentials, max_retries=0, headers={"TrustedClient": SECRET}) as client,
+        pytest.raises(OAError) as caught,
+    ):
+        client.ask("Hi")
+
+    shown = [repr(client), repr(vars(client)), caplog.text, "".join(traceback.format_exception(caught.value))]
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown += [repr(error), str(error.args)]
+        for name in ("request", "response"):
+            value = getattr(error, name, None)
+            shown += [repr(vars(value))] if value is not None else []
+            shown += [repr(vars(value.request))] if isinstance(value, requests.Response) else []
+        error = error.__cause__
+    shown.append(repr(pickle.dumps(caught.value)))
+    assert [text for text in shown if SECRET in text] == []
+
+
+def test_interrupt_wakes_a_wait_for_the_head() -> None:
+    """Firing from another thread ends a call that waits for the response to begin."""
+    interrupt, errors = Interrupt(), []
+    with ScriptedServer(stall) as server:
+        transport = make_transport(server.url)
+
+        def send() -> None:
+            try:
+                transport.send(Inference().create_chat(), LIMITS, interrupt)
+            except OAError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        server.wait_until(lambda: server.requests)
+        interrupt.fire()
+        thread.join(20)
+        transport.close()
+
+    assert [type(error) for error in errors] == [Interrupted]
+
+
+def test_interrupt_wakes_a_connect() -> None:
+    """Firing from another thread ends a call whose connection is not made."""
+    interrupt, errors = Interrupt(), []
+    # A full backlog: on Linux a further connect waits for the server to accept.
+    with socket.socket() as listener, socket.socket() as filler:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+        transport = make_transport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+        def send() -> None:
+            try:
+                transport.send(Inference().create_chat(), Timeout(connect=30, read=30), interrupt)
+            except OAError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        while interrupt.socket is None:
+            assert thread.is_alive()
+        interrupt.fire()
+        thread.join(20)
+        transport.close()
+
+    assert [type(error) for error in errors] == [Interrupted]
+
+
+def test_interrupt_wakes_a_tls_handshake() -> None:
+    """Firing from another thread ends a call whose server never answers the TLS hello."""
+    interrupt, errors = Interrupt(), []
+    greeted = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1)
+                greeted.set()
+                while connection.recv(65536):
+                    pass
+
+        transport = make_transport(f"https://127.0.0.1:{listener.getsockname()[1]}")
+
+        def send() -> None:
+            try:
+                transport.send(Inference().create_chat(), Timeout(connect=30, read=30), interrupt)
+            except OAError as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=accept), threading.Thread(target=send)]
+        for thread in threads:
+            thread.start()
+        greeted.wait(20)
+        interrupt.fire()
+        for thread in threads:
+            thread.join(20)
+        transport.close()
+
+    assert [type(error) for error in errors] == [Interrupted]
+
+
+def test_fired_interrupt_sends_nothing(other_server: ScriptedServer) -> None:
+    """After firing, a call ends before it reaches the server."""
+    interrupt = Interrupt()
+    interrupt.fire()
+    transport = make_transport(other_server.url)
+
+    with pytest.raises(Interrupted):
+        transport.send(Inference().create_chat(), LIMITS, interrupt)
+
+    assert other_server.requests == []
+
+
+def test_interrupt_of_a_finished_call_leaves_the_connection_to_others() -> None:
+    """Firing after the end of a call does not touch the connection that another call uses by then."""
+    first = Interrupt()
+    with ScriptedServer(reply(json_response({"id": "c1"}))) as server:
+        transport = make_transport(server.url)
+        transport.send(Inference().create_chat(), LIMITS, first)
+        first.fire()
+        assert transport.send(Inference().create_chat(), LIMITS, Interrupt()) == "c1"
+        assert server.accepted == 1
+        transport.close()
+
+
+def test_connect_limit_is_a_timeout_of_its_own() -> None:
+    """A connection that is not made in time is a TransportTimeout of the phase "connect", and nothing was sent."""
+    with socket.socket() as listener, socket.socket() as filler:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+        transport = make_transport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(TransportTimeout) as caught:
+            transport.send(Inference().create_chat(), Timeout(connect=0.1, read=5), Interrupt())
+        transport.close()
+
+    assert (caught.value.phase, caught.value.is_unsent) == ("connect", True)
+
+
+def test_unknown_host_is_a_transport_error() -> None:
+    """A name that does not resolve is a TransportError, and nothing was sent."""
+    transport = make_transport("http://nowhere.invalid")
+
+    with pytest.raises(TransportError) as caught:
+        transport.send(Inference().create_chat(), LIMITS, Interrupt())
+
+    assert caught.value.is_unsent
+
+
+def test_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer over the limit is not read on."""
+    monkeypatch.setattr("oa_client._transport.ANSWER_LIMIT", 1000)
+    with ScriptedServer(reply(response(200, b"x" * 5000))) as server:
+        transport = make_transport(server.url)
+        with pytest.raises(OAError, match="more than 1000 bytes"):
+            transport.send(Inference().create_chat(), LIMITS, Interrupt())
+        transport.close()
+
+
+def test_cookies_that_the_server_sets_go_along() -> None:
+    """A load balancer's cookie is sent back beside the session cookie."""
+    answer = json_response({"detail": "x"}, 418, {"set-cookie": "route=b2; Path=/"})
+    with ScriptedServer(reply(answer)) as server, Client(server.url, cookies={"session": "x"}) as client:
+        for _ in range(2):
+            with pytest.raises(APIError):
+                client.ask("Hi")
+
+        assert [request.headers["Cookie"] for request in server.requests] == ["session=x", "session=x; route=b2"]
