@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from types import TracebackType
@@ -22,7 +23,7 @@ from ._models import Message, ModelInfo, Sampling, Timeout, did_you_mean
 from ._retry import Retry
 from ._stream import Reply, Stream
 from ._target import Cookies, Target, find_target
-from ._transport import Transport
+from ._transport import Interrupted, Transport
 from ._turns import Turns
 from ._wire import Inference, Question, check_size, check_text, read_messages
 
@@ -34,6 +35,14 @@ EXIT_TIMEOUT = 5.0
 _REFUSALS = (*range(300, 500), 503)
 
 Messages = str | Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What is needed to talk to one server."""
+
+    transport: Transport
+    cleanup: Cleanup
 
 
 class Client:
@@ -88,22 +97,26 @@ class Client:
     ) -> None:
         self._timeout = Timeout.from_value(timeout)
         _check_name("model", model)
-        target = find_target(base_url, cookies, token, os.environ) or _local_target()
-        self._transport = Transport(target, headers=headers, proxy=proxy, session=session)
-        self._surface = target.surface
-        self._model = model or target.model
-        self._cleanup = Cleanup(self._transport)
+        self._model = model
         self._retry = Retry(max_retries)
         self._turns = Turns() if serialize else None
+        self._target = find_target(base_url, cookies, token, os.environ)
+        # Not a partial(), whose repr shows the headers.
+        self._make_transport = lambda target: Transport(target, headers=headers, proxy=proxy, session=session)
         self._lock = threading.Condition()
+        self._link: _Link | None = None
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self._beginning = 0
         self._closed = False
         self._models: list[ModelInfo] | None = None
+        if self._target is not None:
+            # Starting the local server takes a while, so that waits for the first call.
+            self._connect()
         _clients.add(self)
 
     def __repr__(self) -> str:
-        return f"<Client of {self._transport.target.base_url} ({self._surface.name})>"
+        target = self._target
+        return f"<Client of {f'{target.base_url} ({target.surface.name})' if target else 'the local server'}>"
 
     def stream(
         self,
@@ -144,22 +157,10 @@ class Client:
             TransportError: if the server cannot be reached.
             ProtocolError: if it does not speak the protocol.
         """
-        prompt, system_prompt = read_messages(messages, system_prompt)
-        _check_name("model", model)
-        check_text("user_profile", user_profile)
-        check_text("response_instructions", response_instructions)
-        question = Question(
-            prompt,
-            model or self._model,
-            self._read_sampling(sampling, model or self._model),
-            _read_plugins(plugins),
-            system_prompt=system_prompt,
-            user_profile=user_profile,
-            response_instructions=response_instructions,
+        question = self._read_question(
+            messages, model, sampling, system_prompt, user_profile, response_instructions, plugins
         )
-        check_size(self._surface, question)
-        with self._begin(keep) as exchange:
-            return Stream(self._open(exchange, question))
+        return Stream(self._start(question, self._exchange(keep)))
 
     def ask(
         self,
@@ -197,9 +198,9 @@ class Client:
         Raises:
             APIError, TransportError, ProtocolError: as `stream`.
         """
-        with self._begin() as exchange:
-            self._models = exchange.send(self._surface.list_models())
-        return list(self._models)
+        exchange = self._exchange(keep=True)
+        with self._guard(exchange):
+            return list(self._load_models(exchange))
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """
@@ -223,8 +224,11 @@ class Client:
         with self._lock:
             # Whoever is between two calls leaves a chat yet.
             self._lock.wait_for(lambda: self._beginning == 0, timeout)
-        undeleted = self._cleanup.close(max(0.0, deadline - monotonic()))
-        self._transport.close()
+            link = self._link
+        if link is None:
+            return ()
+        undeleted = link.cleanup.close(max(0.0, deadline - monotonic()))
+        link.transport.close()
         return undeleted
 
     def __enter__(self) -> Client:
@@ -235,58 +239,76 @@ class Client:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _begin(self, keep: bool = False) -> Iterator[Exchange]:
-        """Give out an exchange that `close()` can end, and clean up after one that fails."""
-        exchange = Exchange(self._transport, self._timeout, self._retry, None if keep else self._cleanup)
+    def _connect(self) -> _Link:
+        """Return what is needed to talk to the server; without an address, start the local one first."""
+        with self._lock:
+            if self._link is None:
+                if self._target is None:
+                    self._target = _local_target()
+                transport = self._make_transport(self._target)
+                self._link = _Link(transport, Cleanup(transport))
+            return self._link
+
+    def _exchange(self, keep: bool) -> Exchange:
+        """Make an exchange that `close()` can end."""
         with self._lock:
             if self._closed:
                 raise ConfigurationError("the client is closed: make a new one")
+            link = self._connect()
+            exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)
             self._exchanges.add(exchange)
+        link.cleanup.start()
+        return exchange
+
+    @contextmanager
+    def _guard(self, exchange: Exchange) -> Iterator[None]:
+        """Clean up after calls that fail."""
+        with self._lock:
             self._beginning += 1
-        self._cleanup.start()
         try:
-            yield exchange
+            yield
         except BaseException as error:
             # A clear refusal has queued nothing, so the chat can go at once.
             if exchange.message_id is None and isinstance(error, APIError) and error.status in _REFUSALS:
                 exchange.delete_chat()
             exchange.leave_chat()
             exchange.clean_up()
+            if isinstance(error, Interrupted):
+                raise exchange.describe(ConfigurationError("the client was closed meanwhile")) from error
             if isinstance(error, OAError):
-                described = exchange.describe(error)
-                if described is not error:
-                    raise described from error
+                exchange.describe(error)
             raise
         finally:
             with self._lock:
                 self._beginning -= 1
                 self._lock.notify_all()
 
-    def _open(self, exchange: Exchange, question: Question) -> Reply:
+    def _start(self, question: Question, exchange: Exchange) -> Reply:
         """Make a chat, ask, and open the events."""
-        surface = self._surface
-        chat_id = exchange.chat_id = exchange.send(surface.create_chat())
-        prompt_id = exchange.send(surface.post_prompt(chat_id, None, question.prompt))
-        with self._turns.turn(exchange) if self._turns else nullcontext():
-            exchange.clock.ask()
-            message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
-            if self._turns:
-                self._turns.begin(chat_id, message_id)
-        begun = partial(self._turns.end, message_id) if self._turns else _nothing
-        body = exchange.open(surface.open_events(chat_id, message_id))
-        return Reply(exchange, body, chat_id, message_id, begun)
+        surface, turns = exchange.surface, self._turns
+        with self._guard(exchange):
+            question = self._complete(question, exchange)
+            check_size(surface, question)
+            chat_id = exchange.chat_id = exchange.send(surface.create_chat())
+            prompt_id = exchange.send(surface.post_prompt(chat_id, None, question.prompt))
+            with turns.turn(exchange) if turns else nullcontext():
+                exchange.clock.ask()
+                message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
+                if turns:
+                    turns.begin(chat_id, message_id)
+            body = exchange.open(surface.open_events(chat_id, message_id))
+        return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
 
     def _post_assistant(self, exchange: Exchange, chat_id: str, prompt_id: str, question: Question) -> str:
         try:
-            return exchange.send(self._surface.post_assistant(chat_id, prompt_id, question))
+            return exchange.send(exchange.surface.post_assistant(chat_id, prompt_id, question))
         except APIError as error:
             if error.status != 500:
                 raise
             # The real server means 429 here, and fails over it. Its other reasons for a 500 are a parent that does
             # not exist, which was just made, and a database that is down, which fails the next call too.
             try:
-                exchange.send(self._surface.get_chat(chat_id))
+                exchange.send(exchange.surface.get_chat(chat_id))
             except OAError:
                 raise error from None
             raise RateLimitError(
@@ -299,27 +321,49 @@ class Client:
                 response=error.response,
             ) from error
 
-    def _read_sampling(self, sampling: Sampling | Mapping[str, Any] | str | None, model: str) -> dict[str, Any]:
-        if sampling is None:
-            return {}
-        if isinstance(sampling, str):
-            sampling = self._find_preset(sampling, model)
-        elif isinstance(sampling, Mapping):
-            sampling = Sampling.from_mapping(sampling)
-        elif not isinstance(sampling, Sampling):
-            raise ConfigurationError(
-                f"sampling must be a Sampling, a mapping or a preset's name, not {type(sampling).__name__}"
-            )
-        return sampling.to_json()
+    def _read_question(
+        self,
+        messages: Messages,
+        model: str | None,
+        sampling: Sampling | Mapping[str, Any] | str | None,
+        system_prompt: str | None,
+        user_profile: str | None,
+        response_instructions: str | None,
+        plugins: Sequence[Mapping[str, Any]] | None,
+    ) -> Question:
+        """Check what can be checked without the server."""
+        prompt, system_prompt = read_messages(messages, system_prompt)
+        _check_name("model", model)
+        check_text("user_profile", user_profile)
+        check_text("response_instructions", response_instructions)
+        return Question(
+            prompt,
+            model or self._model,
+            sampling if isinstance(sampling, str) else _read_sampling(sampling),
+            _read_plugins(plugins),
+            system_prompt=system_prompt,
+            user_profile=user_profile,
+            response_instructions=response_instructions,
+        )
 
-    def _find_preset(self, name: str, model: str) -> Sampling:
-        models = {info.name: info for info in self._models or self.list_models()}
-        if model not in models:
-            raise ConfigurationError(f"model {model!r} is not on the server{did_you_mean(model, list(models))}")
-        presets = {preset.name: preset.sampling for preset in models[model].presets}
-        if name not in presets:
-            raise ConfigurationError(f"sampling: no preset {name!r} for {model}{did_you_mean(name, list(presets))}")
-        return presets[name]
+    def _complete(self, question: Question, exchange: Exchange) -> Question:
+        """Fill in what only the server knows: its model, and the values of a preset."""
+        model = question.model or exchange.transport.target.model
+        sampling = question.sampling
+        if isinstance(sampling, str):
+            models = {info.name: info for info in self._models or self._load_models(exchange)}
+            if model not in models:
+                raise ConfigurationError(f"model {model!r} is not on the server{did_you_mean(model, list(models))}")
+            presets = {preset.name: preset.sampling for preset in models[model].presets}
+            if sampling not in presets:
+                near = did_you_mean(sampling, list(presets))
+                raise ConfigurationError(f"sampling: no preset {sampling!r} for {model}{near}")
+            sampling = presets[sampling].to_json()
+        return replace(question, model=model, sampling=sampling)
+
+    def _load_models(self, exchange: Exchange) -> list[ModelInfo]:
+        self._models = exchange.send(exchange.surface.list_models())
+        return self._models
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -334,6 +378,18 @@ def _close_clients() -> None:
 
 def _nothing() -> None:
     pass
+
+
+def _read_sampling(sampling: Sampling | Mapping[str, Any] | None) -> dict[str, Any]:
+    if sampling is None:
+        return {}
+    if isinstance(sampling, Mapping):
+        sampling = Sampling.from_mapping(sampling)
+    if not isinstance(sampling, Sampling):
+        raise ConfigurationError(
+            f"sampling must be a Sampling, a mapping or a preset's name, not {type(sampling).__name__}"
+        )
+    return sampling.to_json()
 
 
 def _check_name(argument: str, value: Any) -> None:

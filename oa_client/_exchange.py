@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from ._cleanup import Cleanup
 from ._clock import Clock
-from ._errors import ConfigurationError, OAError
+from ._errors import OAError
 from ._models import Timeout
 from ._retry import Retry
-from ._transport import Body, Interrupt, Interrupted, Transport
+from ._transport import Body, Interrupt, Transport
 from ._wire import Call, Surface
 
 _T = TypeVar("_T")
@@ -100,10 +100,6 @@ class Exchange:
             self._cleanup.start()
 
     def describe(self, error: OAError, text: str = "") -> OAError:
-        """Add what is known of the reply to an error; the interrupt shows as what it means to the user."""
-        if isinstance(error, Interrupted):
-            closed = ConfigurationError("the client was closed meanwhile")
-            closed.__cause__ = error
-            error = closed
+        """Add what is known of the reply to an error."""
         error.chat_id, error.message_id, error.text = self.chat_id, self.message_id, text
         return error

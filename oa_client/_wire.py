@@ -88,11 +88,15 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt, and what it is to be answered with; None fields are left out."""
+    """
+    A prompt, and what it is to be answered with; None fields are left out.
+
+    Before it is sent it has a model, and values in place of a preset's name.
+    """
 
     prompt: str
-    model: str
-    sampling: Mapping[str, Any]
+    model: str | None
+    sampling: Mapping[str, Any] | str
     plugins: Sequence[Mapping[str, Any]]
     system_prompt: str | None = None
     user_profile: str | None = None
@@ -108,7 +112,7 @@ class Question:
         return {
             "parent_id": parent_id,
             "model_config_name": self.model,
-            "sampling_parameters": dict(self.sampling),
+            "sampling_parameters": self.sampling,
             "plugins": list(self.plugins),
             **{name: text for name, text in texts.items() if text is not None},
         }

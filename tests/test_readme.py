@@ -17,10 +17,6 @@ SHELL = [
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
 ]
-    line.partition("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-]
 
 
 @pytest.mark.parametrize("block", range(len(PYTHON)))
