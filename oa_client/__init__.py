@@ -10,8 +10,10 @@ with Client() as client:
 ```
 """
 
-import logging
+import logging as _logging
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from ._async import AsyncClient, AsyncStream
 from ._client import Client
 from ._errors import (
     APIError,
@@ -37,6 +39,8 @@ from ._stream import Stream
 
 __all__ = [
     "APIError",
+    "AsyncClient",
+    "AsyncStream",
     "AuthError",
     "BusyError",
     "CancelledReplyError",
@@ -67,16 +71,20 @@ __all__ = [
     "UnsupportedError",
 ]
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
+
+__version__: str
 
 
-def __getattr__(name: str) -> str:
-    # Looking the version up costs more than a fifth of the import, and few ask.
-    if name == "__version__":
-        from importlib.metadata import version
+if not _TYPE_CHECKING:  # or a misspelt name would be a str to type checkers
 
-        return version("oa-client")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> str:
+        # Looking the version up costs more than a fifth of the import, and few ask.
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("oa-client")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # The classes show where users find them, not where they are kept.

@@ -24,6 +24,8 @@ from ._wire import DELETABLE_STATES, FINAL_STATES, Call
 DEADLINE = 600.0
 #: seconds between looks at an answer that is not final: short at first, for short answers.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+#: seconds for all that is left at the interpreter's exit.
+EXIT_TIMEOUT = 5.0
 #: seconds to connect, and without a byte, for a call of the clean-up.
 CONNECT_LIMIT, READ_LIMIT = 5.0, 10.0
 
@@ -43,6 +45,10 @@ class _Remains:
     due: float = 0.0
 
 
+#: Kept from the garbage collector while they have something to do.
+_unfinished: set[Cleanup] = set()
+
+
 class Cleanup:
     """Deletes chats in a thread of its own, which lives while there are any."""
 
@@ -59,6 +65,7 @@ class Cleanup:
     def leave(self, chat_id: str, message_id: str | None) -> None:
         """Note a chat, without starting anything: for the garbage collector."""
         self._inbox.put(_Remains(chat_id, message_id))
+        _unfinished.add(self)
 
     def start(self) -> None:
         """See to what was left, in the background."""
@@ -88,6 +95,7 @@ class Cleanup:
             with self._lock:
                 if not waiting and self._inbox.empty():
                     self._thread = None
+                    _unfinished.discard(self)
                     return
             waiting += self._receive(waiting)
             for remains in [item for item in waiting if item.due <= monotonic()]:
@@ -166,3 +174,10 @@ class Cleanup:
         self._failed.append(remains.chat_id)
         how = "hidden, not deleted" if remains.hidden else "neither deleted nor hidden"
         _log.warning("chat %s is %s: %s", remains.chat_id, how, why)
+
+
+def finish_all() -> None:
+    """Do what is left, in this thread, within `EXIT_TIMEOUT`: for the interpreter's exit."""
+    deadline = monotonic() + EXIT_TIMEOUT
+    for cleanup in list(_unfinished):
+        cleanup.close(max(0.0, deadline - monotonic()))

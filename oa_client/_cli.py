@@ -111,12 +111,10 @@ def setup() -> None:
     local = _import_local()
     model = local.MODEL
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    if model.path.exists():
-        console.print(f"{model.name} is here: {model.path}")
-    else:
-        size = model.download_bytes / 1e6
-        console.print(f"Downloading {model.name}, {size:.0f} MB ({model.licence}), to {model.path.parent}")
     try:
+        if not model.path.exists():
+            size = model.download_bytes / 1e6
+            console.print(f"Downloading {model.name}, {size:.0f} MB ({model.licence}), to {model.path.parent}")
         path = local.download_model()
     except local.LocalServerError as error:
         raise click.ClickException(str(error)) from error

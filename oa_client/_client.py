@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
+import json
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
@@ -29,12 +30,14 @@ from ._wire import Inference, Question, check_size, check_text, read_messages
 
 #: seconds that `Client.close` waits for chats to be deleted.
 CLOSE_TIMEOUT = 10.0
-#: seconds for the same at the interpreter's exit.
-EXIT_TIMEOUT = 5.0
 #: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
 _REFUSALS = (*range(300, 500), 503)
 
 Messages = str | Sequence[Mapping[str, str]]
+
+
+#: Told of each exchange that is made in this context: who runs a call in another thread can stop it with that.
+note_exchange: ContextVar[Callable[[Exchange], None] | None] = ContextVar("note_exchange", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,9 @@ class Client:
         self._turns = Turns() if serialize else None
         self._target = find_target(base_url, cookies, token, os.environ)
         # Not a partial(), whose repr shows the headers.
-        self._make_transport = lambda target: Transport(target, headers=headers, proxy=proxy, session=session)
+        self._make_transport: Callable[[Target], Transport] = lambda target: Transport(
+            target, headers=headers, proxy=proxy, session=session
+        )
         self._lock = threading.Condition()
         self._link: _Link | None = None
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
@@ -112,7 +117,6 @@ class Client:
         if self._target is not None:
             # Starting the local server takes a while, so that waits for the first call.
             self._connect()
-        _clients.add(self)
 
     def __repr__(self) -> str:
         target = self._target
@@ -216,11 +220,7 @@ class Client:
             the ids of the chats that could not be deleted in time.
         """
         deadline = monotonic() + timeout
-        with self._lock:
-            self._closed = True
-            exchanges = list(self._exchanges)
-        for exchange in exchanges:
-            exchange.stop()
+        self._stop()
         with self._lock:
             # Whoever is between two calls leaves a chat yet.
             self._lock.wait_for(lambda: self._beginning == 0, timeout)
@@ -238,6 +238,15 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _stop(self) -> None:
+        """End all that is open, and refuse what is new. Waits for nothing."""
+        with self._lock:
+            self._closed = True
+            exchanges = list(self._exchanges)
+        for exchange in exchanges:
+            exchange.stop()
+            exchange.clean_up()
 
     def _connect(self) -> _Link:
         """Return what is needed to talk to the server; without an address, start the local one first."""
@@ -257,6 +266,9 @@ class Client:
             link = self._connect()
             exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)
             self._exchanges.add(exchange)
+        note = note_exchange.get()
+        if note is not None:
+            note(exchange)
         link.cleanup.start()
         return exchange
 
@@ -366,16 +378,6 @@ class Client:
         return self._models
 
 
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_clients() -> None:
-    """Delete the chats that forgotten streams left."""
-    for client in list(_clients):
-        client.close(EXIT_TIMEOUT)
-
-
 def _nothing() -> None:
     pass
 
@@ -395,6 +397,7 @@ def _read_sampling(sampling: Sampling | Mapping[str, Any] | None) -> dict[str, A
 def _check_name(argument: str, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not value):
         raise ConfigurationError(f"{argument} must be a name")
+    check_text(argument, value)
 
 
 def _read_plugins(plugins: Any) -> list[dict[str, Any]]:
@@ -405,6 +408,10 @@ def _read_plugins(plugins: Any) -> list[dict[str, Any]]:
     for index, plugin in enumerate(plugins):
         if not isinstance(plugin, Mapping) or not isinstance(plugin.get("url"), str):
             raise ConfigurationError(f"plugins[{index}] must be a mapping with 'url'")
+        try:
+            json.dumps(dict(plugin), allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"plugins[{index}] cannot be written as JSON: {error}") from error
     return [dict(plugin) for plugin in plugins]
 
 

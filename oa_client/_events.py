@@ -118,6 +118,6 @@ def event_from_json(data: Mapping[str, Any]) -> Event:
 
 def _field(data: Mapping[str, Any], name: str, kind: type) -> Any:
     value = data.get(name)
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise ProtocolError(f"{data['event_type']} event: {name} is {type(value).__name__}, not {kind.__name__}")
     return value

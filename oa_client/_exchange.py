@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ._cleanup import Cleanup
+from ._cleanup import Cleanup, finish_all
 from ._clock import Clock
 from ._errors import OAError
 from ._models import Timeout
@@ -16,6 +18,7 @@ from ._wire import Call, Surface
 
 _T = TypeVar("_T")
 _log = logging.getLogger("oa_client")
+_alive: weakref.WeakSet[Exchange] = weakref.WeakSet()
 
 
 class Exchange:
@@ -45,6 +48,7 @@ class Exchange:
         self._retry = retry
         self._cleanup = cleanup
         self._chat_is_ours = cleanup is not None
+        _alive.add(self)
 
     @property
     def surface(self) -> Surface:
@@ -103,3 +107,11 @@ class Exchange:
         """Add what is known of the reply to an error."""
         error.chat_id, error.message_id, error.text = self.chat_id, self.message_id, text
         return error
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Delete the chats of streams that were forgotten."""
+    for exchange in list(_alive):
+        exchange.stop()
+    finish_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -72,7 +73,15 @@ class Message:
         """
         values, extra = _split(cls, data, "message")
         _check_type(values, "message", str, "role", "state", required=("id",))
-        _check_type(values, "message", (str, type(None)), "content", "chat_id", "parent_id")
+        _check_type(values, "message", _TEXT, "content", "chat_id", "parent_id")
+        _check_type(values, "message", _TEXT, "safe_content", "safety_label", "safety_rots")
+        _check_type(values, "message", int, "score")
+        _check_type(values, "message", (int, type(None)), "safety_level")
+        _check_type(values, "message", list, "reports")
+        _check_type(values, "message", (Mapping, type(None)), "work_parameters", "used_plugin")
+        if values.get("content"):
+            # Half a surrogate pair: no file and no terminal takes it.
+            values["content"] = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", values["content"])
         created = values.pop("created_at", None)
         values["created_at"] = _utc(created)
         if created is not None and values["created_at"] is None:
@@ -109,17 +118,18 @@ class Sampling:
     def __post_init__(self) -> None:
         for name in ("top_k", "max_new_tokens"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ConfigurationError(f"sampling: {name} must be a whole number of 1 or more, not {value!r}")
+            if value is not None and (not _is_number(value, int) or not 1 <= value <= _LARGEST):
+                raise ConfigurationError(f"sampling: {name} must be a whole number of 1 or more, not {show(value)}")
         for name, (low, high) in _FLOAT_RANGES.items():
             value = getattr(self, name)
             if value is None:
                 continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-                raise ConfigurationError(f"sampling: {name} must be a number, not {value!r}")
+            if not _is_number(value, int, float) or not -_LARGEST <= value <= _LARGEST:
+                raise ConfigurationError(f"sampling: {name} must be a number, not {show(value)}")
             if not low <= value <= high or (name == "repetition_penalty" and value == 0):
-                bounds = "above 0" if name == "repetition_penalty" else f"from {low:g} to {high:g}"
-                raise ConfigurationError(f"sampling: {name} must be {bounds}, not {value!r}")
+                bounds = {math.inf: "0 or more"}.get(high, f"from {low:g} to {high:g}")
+                bounds = "above 0" if name == "repetition_penalty" else bounds
+                raise ConfigurationError(f"sampling: {name} must be {bounds}, not {show(value)}")
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Sampling:
@@ -132,7 +142,7 @@ class Sampling:
         known = [item.name for item in fields(cls)]
         for name in data:
             if name not in known:
-                raise ConfigurationError(f"sampling: unknown key {name!r}{did_you_mean(name, known)}")
+                raise ConfigurationError(f"sampling: unknown key {show(name)}{did_you_mean(name, known)}")
         return cls(**data)
 
     def to_json(self) -> dict[str, Any]:
@@ -141,6 +151,8 @@ class Sampling:
         return {name: value for name, value in pairs if value is not None}
 
 
+#: What 32 bits hold: more is neither a count of tokens nor a temperature.
+_LARGEST = 2**31 - 1
 _FLOAT_RANGES = {
     "top_p": (0.0, 1.0),
     "typical_p": (0.0, 1.0),
@@ -165,7 +177,7 @@ class Preset:
         Raises:
             ProtocolError: if it has not the shape of one.
         """
-        values, _ = _split(cls, data, "preset")
+        values, _ = _split(cls, data, "preset", "sampling")
         _check_type(values, "preset", str, "description", required=("name",))
         parameters = data.get("sampling_parameters")
         if not isinstance(parameters, Mapping):
@@ -203,7 +215,7 @@ class ModelInfo:
         Raises:
             ProtocolError: if it has not the shape of one.
         """
-        values, extra = _split(cls, data, "model")
+        values, extra = _split(cls, data, "model", "presets")
         _check_type(values, "model", str, "description", required=("name",))
         configs = extra.pop("parameter_configs", [])
         if not isinstance(configs, list):
@@ -224,7 +236,7 @@ class Timeout:
         total: for the whole stream.
 
     Raises:
-        ConfigurationError: if a value is not a number above 0, or None.
+        ConfigurationError: if a value is not a number above 0 (and below a billion), or None.
     """
 
     connect: float | None = 10
@@ -238,8 +250,8 @@ class Timeout:
             value = getattr(self, item.name)
             if value is None:
                 continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
-                raise ConfigurationError(f"timeout: {item.name} must be seconds above 0, or None, not {value!r}")
+            if not _is_number(value, int, float) or not 0 < value < _LONGEST:
+                raise ConfigurationError(f"timeout: {item.name} must be seconds above 0, or None, not {show(value)}")
 
     @classmethod
     def from_value(cls, value: Timeout | float | None) -> Timeout:
@@ -256,17 +268,39 @@ class Timeout:
         return cls(connect=value, read=value)
 
 
+#: seconds; a socket takes no more than some 9 billion.
+_LONGEST = 1e9
+
+
+def show(value: object) -> str:
+    """Return a value for an error message, not too long; Python refuses to write very large numbers."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def did_you_mean(name: object, known: Sequence[str]) -> str:
     """Return a half sentence with the nearest of the known names, or with all of them."""
-    near = get_close_matches(str(name), known, n=3)
+    near = get_close_matches(name if isinstance(name, str) else "", known, n=3)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; known are {', '.join(known)}"
 
 
-def _split(cls: type[Any], data: Any, noun: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part the fields of a JSON object in those that the class has and the rest."""
+_TEXT = (str, type(None))
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _is_number(value: object, *types: type) -> bool:
+    """Whether a value is of one of the types; True and False are no numbers here."""
+    return isinstance(value, types) and not isinstance(value, bool)
+
+
+def _split(cls: type[Any], data: Any, noun: str, *ours: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part the fields of a JSON object in those that the class has, but for those of `ours`, and the rest."""
     if not isinstance(data, Mapping):
         raise ProtocolError(f"{noun}: expected an object, the server sent {type(data).__name__}")
-    names = {item.name for item in fields(cls)} - {"extra"}
+    names = {item.name for item in fields(cls)} - {"extra", *ours}
     known = {name: value for name, value in data.items() if name in names}
     return known, {name: value for name, value in data.items() if name not in names}
 
@@ -276,7 +310,7 @@ def _check_type(values: Mapping[str, Any], noun: str, types: Any, *names: str, r
         if name not in values:
             raise ProtocolError(f"{noun}: the server sent no {name}")
     for name in (*required, *names):
-        if name in values and not isinstance(values[name], types):
+        if name in values and (not isinstance(values[name], types) or isinstance(values[name], bool)):
             raise ProtocolError(f"{noun}: {name} has the wrong type {type(values[name]).__name__}")
 
 
@@ -284,6 +318,6 @@ def _utc(value: Any) -> datetime | None:
     """Read the server's naive UTC time, `2026-11-22T15:27:56.203290`, whose fraction may be missing."""
     try:
         time = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError):
+        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return None
-    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)

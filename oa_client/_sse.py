@@ -18,6 +18,8 @@ from ._errors import ProtocolError
 
 #: bytes; the final event of an answer of a million tokens has 5 million.
 EVENT_LIMIT = 64 * 1024 * 1024
+#: lines of one event; those of Open-Assistant have one. sseclient-py takes quadratic time over them.
+LINE_LIMIT = 10_000
 
 
 class EventCutter:
@@ -26,6 +28,7 @@ class EventCutter:
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._held_size = 0
+        self._tail = b""
         self._at_start = True
 
     def feed(self, piece: bytes) -> bytes:
@@ -39,28 +42,35 @@ class EventCutter:
         if not self._held and not self._at_start and piece.endswith(b"\r\n\r\n"):
             events = piece.replace(b"\r\n", b"\n")
             if events.isascii() and b"\r" not in events:
+                self._tail = b""
                 return events
         return self._feed_slowly(piece)
 
     def _feed_slowly(self, piece: bytes) -> bytes:
+        if self._at_start:
+            piece = self._tail + piece
+            if len(piece) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(piece):
+                self._tail = piece
+                return b""
+            self._at_start, self._tail = False, b""
+            piece = piece.removeprefix(codecs.BOM_UTF8)
         self._held.append(piece)
         self._held_size += len(piece)
-        if self._at_start:
-            start = b"".join(self._held)
-            if len(start) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(start):
-                return b""
-            self._at_start = False
-            self._held = [start.removeprefix(codecs.BOM_UTF8)]
-        # Only a line end can complete an event: without one the pieces are not looked at again.
-        if b"\n" not in piece and b"\r" not in piece and self._held_size <= EVENT_LIMIT:
+        # Only what is new can complete an event; the rest was looked at before.
+        seam = self._tail + piece
+        self._tail = seam[-2:]
+        if _behind_last_blank(seam) == 0:
+            if self._held_size > EVENT_LIMIT:
+                raise ProtocolError(f"an event is longer than {EVENT_LIMIT} bytes")
             return b""
         text = b"".join(self._held)
         cut = _behind_last_blank(text)
-        self._held = [text[cut:]] if cut < len(text) else []
-        self._held_size = len(text) - cut
-        if self._held_size > EVENT_LIMIT:
-            raise ProtocolError(f"an event is longer than {EVENT_LIMIT} bytes")
-        return _clean(text[:cut])
+        rest = text[cut:]
+        self._held, self._held_size, self._tail = [rest] if rest else [], len(rest), rest[-2:]
+        events = _clean(text[:cut])
+        if events.find(b"\n\n") > LINE_LIMIT and events.count(b"\n", 0, events.find(b"\n\n")) > LINE_LIMIT:
+            raise ProtocolError(f"an event has more than {LINE_LIMIT} lines")
+        return events
 
 
 def _behind_last_blank(text: bytes) -> int:

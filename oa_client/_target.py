@@ -24,8 +24,10 @@ Cookies = str | Mapping[str, str] | CookieJar
 SESSION_COOKIE = "next-auth.session-token"
 #: A cookie value, RFC 6265 section 4.1.1, and the quotes, spaces and commas that are seen in practice.
 _COOKIE_VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
+#: No white space and nothing that libraries read in different ways.
+_URL = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CHUNK = re.compile(r"(.*)\.(\d+)")
+_CHUNK = re.compile(r"(.*)\.(\d{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Target:
     @property
     def is_loopback(self) -> bool:
         """Whether the server is on this machine, so that no proxy of the environment may stand between."""
-        host = urlsplit(self.base_url).hostname or ""
+        host = (urlsplit(self.base_url).hostname or "").rstrip(".")
         try:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
@@ -98,37 +100,33 @@ def find_target(
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: what credentials are bound to."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
+    """Return scheme, host and port: what credentials are bound to. No address has the origin of a broken one."""
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = -1
-    return scheme, (parts.hostname or "").lower(), port or {"http": 80, "https": 443}.get(scheme)
+        return "", "", None
+    return parts.scheme, (parts.hostname or ""), port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _check_url(name: str, value: Any) -> str:
-    example = "for example http://127.0.0.1:8000"
-    if not isinstance(value, str) or value != value.strip() or not value.isprintable() or not value:
-        raise ConfigurationError(f"{name} must be a URL without spaces, {example}")
+    # The value is not quoted: whoever gets an address wrong may have put a password or token into it.
+    problem = f"{name} is not an http or https URL, for example http://127.0.0.1:8000"
+    if not isinstance(value, str) or not _URL.fullmatch(value):
+        raise ConfigurationError(problem)
     try:
         parts = urlsplit(value)
-        port_is_right = parts.port != 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ConfigurationError(problem)
     except ValueError:
-        port_is_right = False
-        parts = urlsplit("")
-    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(problem) from None
+    if "@" in parts.netloc:
         raise ConfigurationError(
             f"{name} must not hold a user or password, which would end up in logs: pass "
             "headers={'Authorization': …} for a server behind basic authentication"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
-        raise ConfigurationError(f"{name} is not an http or https URL: {value!r}; {example}")
-    if parts.query or parts.fragment:
-        raise ConfigurationError(
-            f"{name} must not have a query or fragment: {parts.scheme}://{parts.netloc}{parts.path}"
-        )
+    if "?" in value or "#" in value:
+        raise ConfigurationError(f"{name} must not have a query or a fragment")
     return value.rstrip("/")
 
 
@@ -146,7 +144,11 @@ def _cookie_header(name: str, cookies: Any, url: str) -> str:
     """Make the Cookie header; a bare session token gets the name that next-auth looks for at this scheme."""
     if isinstance(cookies, CookieJar):
         request = Request(f"{url}/api/chat")  # noqa: S310 - never opened: the jar wants one to choose by
-        cookies.add_cookie_header(request)
+        # A copy: choosing drops what has expired.
+        jar = CookieJar()
+        for cookie in cookies:
+            jar.set_cookie(cookie)
+        jar.add_cookie_header(request)
         header = request.get_header("Cookie")
         if not header:
             raise ConfigurationError(f"{name}: the jar holds no cookie for {urlsplit(url).hostname}")
@@ -157,6 +159,8 @@ def _cookie_header(name: str, cookies: Any, url: str) -> str:
         text = cookies.strip().removeprefix("Cookie:").strip()
         if "=" in text:
             pairs = _parse_cookies(name, text)
+        elif not text:
+            pairs = []
         else:
             secure = urlsplit(url).scheme == "https"
             pairs = [(f"__Secure-{SESSION_COOKIE}" if secure else SESSION_COOKIE, text)]
@@ -169,7 +173,10 @@ def _cookie_header(name: str, cookies: Any, url: str) -> str:
     for key, value in pairs:
         if not isinstance(key, str) or not _COOKIE_NAME.fullmatch(key):
             raise ConfigurationError(f"{name} has a cookie whose name is not one")
-        if not isinstance(value, str) or not value or not _COOKIE_VALUE.fullmatch(value):
+        if not value:
+            # The name is not shown: it may be a session token that ends in "=".
+            raise ConfigurationError(f"{name} has a cookie without a value")
+        if not isinstance(value, str) or not _COOKIE_VALUE.fullmatch(value):
             raise ConfigurationError(f"{name}: the value of {key!r} is not a cookie value")
     return "; ".join(f"{key}={value}" for key, value in _order_chunks(pairs))
 

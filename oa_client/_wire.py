@@ -23,7 +23,7 @@ from ._errors import (
     RateLimitError,
     RequestError,
 )
-from ._models import Message, ModelInfo, did_you_mean
+from ._models import Message, ModelInfo, did_you_mean, show
 
 T = TypeVar("T")
 
@@ -69,11 +69,14 @@ class Call(Generic[T]):
         Return the body as it is sent.
 
         Raises:
-            ConfigurationError: if it is over the limit.
+            ConfigurationError: if it cannot be written as JSON, or is over the limit.
         """
         if self.body is None:
             return None
-        data = json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+        try:
+            data = json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"an argument cannot be written as JSON: {error}") from error
         if self.body_limit is not None and len(data) >= self.body_limit:
             raise ConfigurationError(
                 f"the message is too long: {len(data)} bytes to send, and the server takes less than {self.body_limit}"
@@ -364,7 +367,7 @@ def _read_message(index: int, item: Any, name: str) -> tuple[str, str]:
         raise ConfigurationError(f"messages[{index}] must be a mapping with 'role' and 'content'")
     role, content = item["role"], item["content"]
     if role not in ROLES:
-        raise ConfigurationError(f"messages[{index}]['role'] is unknown: {role!r}{did_you_mean(role, ROLES)}")
+        raise ConfigurationError(f"messages[{index}]['role'] is unknown: {show(role)}{did_you_mean(role, ROLES)}")
     if not isinstance(content, str):
         raise ConfigurationError(f"{name} must be a string, not {type(content).__name__}")
     if not content:

@@ -33,7 +33,7 @@ def prepare(extras: str) -> Path:
         except subprocess.CalledProcessError:
             sys.exit("Python's venv does not work here; on Debian and Ubuntu: apt install python3-venv")
     print(f"Installing oa-client[{extras}]", file=sys.stderr)
-    command = [BIN / "python", "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[{extras}]"]
+    command = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[{extras}]"]
     if subprocess.run(command).returncode != 0:  # noqa: S603 - our own words
         sys.exit("pip could not install the package; its message is above")
     stamp.write_text(wanted)

@@ -25,7 +25,7 @@ def _no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     left = [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
-    assert [thread.name for thread in left if not thread.name.startswith("oa-client local")] == []
+    assert [thread.name for thread in left if not thread.name.startswith("oa-client local server")] == []
 
 
 @pytest.fixture(params=["website", "inference"])

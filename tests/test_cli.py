@@ -217,14 +217,17 @@ def test_command_without_its_extra_says_how_to_get_it(
     assert "pip install 'oa-client[cli]'" in capsys.readouterr().err
 
 
-def test_local_server_without_its_extra_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without starlette, `serve` and Client() print the pip line that brings it."""
-    for name in [name for name in sys.modules if name.startswith("oa_client.local")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "starlette", None)
+@pytest.mark.parametrize("command", ["serve", "setup", "ask Hi"])
+def test_local_server_without_its_extra_says_how_to_get_it(command: str) -> None:
+    """Where starlette and the others are not installed, the commands print the pip line that brings them."""
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['platformdirs', 'starlette', 'uvicorn', 'xllamacpp']));"
+        "from oa_client._cli import run; sys.exit(run(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command.split()], capture_output=True, text=True, timeout=60, check=False
+    )
 
-    assert run(["serve"]) == 1
-    assert run(["ask", "Hi"]) == 1
-    assert capsys.readouterr().err.count("pip install 'oa-client[local]'") == 2
+    assert done.returncode == 1
+    assert "pip install 'oa-client[local]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -482,9 +482,7 @@ def test_preset_is_looked_up(surface: Surface) -> None:
         def handler(connection: Any, request: Any) -> None:
             if request.path in ("/configs/model_configs", "/api/chat/models"):
                 seen.append(request.path)
-                connection.send(json_response(models))
-                if surface == "website":
-                    connection.close()
+                script.send_json(connection, models)
             else:
                 inner(connection, request)
 

@@ -354,7 +354,7 @@ def test_unknown_host_is_a_transport_error() -> None:
 
 def test_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer over the limit is not read on."""
-    monkeypatch.setattr("oa_client._transport.ANSWER_LIMIT", 1000)
+    monkeypatch.setattr("oa_client._transport.transport.ANSWER_LIMIT", 1000)
     with ScriptedServer(reply(response(200, b"x" * 5000))) as server:
         transport = make_transport(server.url)
         with pytest.raises(OAError, match="more than 1000 bytes"):

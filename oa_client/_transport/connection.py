@@ -1,0 +1,169 @@
+"""
+Connections that another thread can wake.
+
+A blocked read, connect or TLS handshake does not end because somebody closes the response (urllib3 issue 2868: the
+closer blocks too). It ends when the socket below is shut down. So each operation has an `Interrupt`, and each
+connection tells the interrupt of the operation that uses it which socket to shut down.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3.connection
+import urllib3.connectionpool
+import urllib3.exceptions
+import urllib3.util.connection
+
+from .interrupt import Interrupt
+
+#: connections kept: fewer than streams means new connections, and a warning from urllib3 for each one dropped.
+POOL_SIZE = 1024
+
+
+class _Current(threading.local):
+    """The interrupt of the operation that this thread is in."""
+
+    interrupt: Interrupt | None = None
+
+
+_current = _Current()
+
+
+@contextmanager
+def operation(interrupt: Interrupt) -> Iterator[None]:
+    """Let the connections that this thread uses inside know the interrupt."""
+    _current.interrupt = interrupt
+    try:
+        yield
+    finally:
+        _current.interrupt = None
+
+
+class _Wakeable(urllib3.connection.HTTPConnection):
+    """A connection that tells the current operation's interrupt about its socket, from the moment it exists."""
+
+    _interrupt: Interrupt | None = None
+    _handle: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        # As urllib3's, but the socket is known before it connects.
+        try:
+            addresses = socket.getaddrinfo(
+                self.host, self.port, urllib3.util.connection.allowed_gai_family(), socket.SOCK_STREAM
+            )
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in addresses:
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(self.timeout)
+                # A duplicate, since a TLS handshake takes the descriptor out of the socket object.
+                self._watch(sock.dup())
+                sock.connect(address)
+            except BaseException as error:
+                sock.close()
+                self._unwatch()
+                if not isinstance(error, OSError):
+                    raise
+                failure = error
+                if _current.interrupt is not None and _current.interrupt.fired:
+                    break
+            else:
+                return sock
+        if isinstance(failure, TimeoutError):
+            message = f"Connection to {self.host} timed out. (connect timeout={self.timeout})"
+            raise urllib3.exceptions.ConnectTimeoutError(self, message) from failure
+        raise urllib3.exceptions.NewConnectionError(self, f"Failed to connect: {failure}") from failure
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+            if self._interrupt is not None:
+                self._interrupt.attach(self.sock)
+        finally:
+            self._close_handle()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        before, self._interrupt = self._interrupt, _current.interrupt
+        if before is not None and before is not self._interrupt and before.detach():
+            # The last user was interrupted between the pool's check of the connection and now.
+            self.close()
+        if self.sock is not None:
+            # The end of an event stream is read with a timeout of its own.
+            self.sock.settimeout(self.timeout)
+            if self._interrupt is not None:
+                self._interrupt.attach(self.sock)
+        super().request(*args, **kwargs)
+
+    def _watch(self, handle: socket.socket) -> None:
+        self._handle, self._interrupt = handle, _current.interrupt
+        if self._interrupt is not None:
+            self._interrupt.attach(handle)
+
+    def _unwatch(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt.detach()
+        self._close_handle()
+
+    def _close_handle(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+class _WakeableTLS(_Wakeable, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _Wakeable
+
+
+class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _WakeableTLS
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Makes wakeable connections; SOCKS proxies keep their own, and are woken only once a response is there."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        return manager
+
+
+class Session(requests.Session):
+    """A session with wakeable connections, which follows no redirects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adapter = _Adapter(pool_connections=2, pool_maxsize=POOL_SIZE)
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        # Redirects are refused; requests would read the whole body here to prepare the next request.
+        return iter(())
+
+    def close(self) -> None:
+        # requests only lets go of the pools, and a response that somebody holds keeps its pool, and that its
+        # connections.
+        for manager in (self.adapter.poolmanager, *self.adapter.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - not a mapping: iterating it is refused
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()

@@ -1,0 +1,213 @@
+"""What the libraries below raise, as our errors, and responses and requests without what must not be seen."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from .._errors import (
+    APIError,
+    BusyError,
+    ConfigurationError,
+    OAError,
+    ProtocolError,
+    RateLimitError,
+    TransportError,
+    TransportTimeout,
+)
+from .._target import Target
+from .._wire import Call, advice, error_class, error_detail
+from .interrupt import Interrupted
+
+NOT_OURS = ": is base_url right, and does something stand in front of the server?"
+
+_SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "refresh", "set-cookie", "trustedclient"}
+_MASK = "***"
+#: Raised before a connection is made; one of the two is a subclass of the other.
+_UNCONNECTED = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
+_TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+#: Raised before anything is sent, since it cannot be.
+_UNSENDABLE = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidHeader,
+    urllib3.exceptions.LocationValueError,
+    urllib3.exceptions.ProxySchemeUnsupported,
+    UnicodeError,
+)
+
+
+class Failures:
+    """
+    Makes the errors of one transport.
+
+    Args:
+        target: the server.
+        secrets: strings that no error may show.
+    """
+
+    def __init__(self, target: Target, secrets: frozenset[str]) -> None:
+        self._target = target
+        self._secrets = secrets
+
+    def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
+        """Return our error for one of the libraries below; `fired`: whether the operation was interrupted."""
+        if isinstance(error, OAError):
+            return error
+        what = f"{call.method} {self._target.base_url}{call.path}"
+        if isinstance(error, requests.RequestException):
+            if error.request is not None:
+                error.request = _mask_request(error.request)  # type: ignore[arg-type]  # it is prepared
+            error.response = None
+        if fired:
+            return Interrupted(f"{what} was interrupted")
+        chain = list(_chain(error))
+        reason = self._mask(_reason(chain[-1]))
+        is_unsent = any(isinstance(item, _UNCONNECTED) for item in chain)
+        # For urllib3 a connection that is refused is a kind of timeout.
+        is_refused = any(isinstance(item, urllib3.exceptions.NewConnectionError) for item in chain)
+        result: OAError
+        if is_unsent and not is_refused:
+            result = TransportTimeout(f"{what}: no connection in time", phase="connect")
+        elif any(isinstance(item, _TIMEOUTS) for item in chain) and not is_refused:
+            result = TransportTimeout(f"{what}: the server sent nothing in time", phase="read")
+        elif isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
+            result = ProtocolError(f"{what}: the body is not in the encoding that its header names")
+        elif isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
+            result = TransportError(
+                f"{what}: no secure connection: {reason}; for a certificate authority of your own set "
+                "$REQUESTS_CA_BUNDLE to its file"
+            )
+        elif isinstance(error, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)):
+            result = TransportError(f"{what}: the proxy does not connect: {reason}")
+        elif isinstance(error, _UNSENDABLE):
+            result = ConfigurationError(f"{what}: the request cannot be made: {reason}")
+        else:
+            hint = ""
+            if isinstance(chain[-1], ConnectionRefusedError):
+                hint = "; is the server running? `oa-client serve` starts one on this machine"
+            result = TransportError(f"{what}: no answer: {reason}{hint}")
+        if isinstance(result, TransportError):
+            result.request = getattr(error, "request", None)
+            result.is_unsent = is_unsent
+        return result
+
+    def cause(self, error: Exception) -> Exception | None:
+        """Return the error to chain, or None if it would show a secret."""
+        return None if any(secret in str(error) for secret in self._secrets) else error
+
+    def _mask(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        return text
+
+    def refusal(self, response: requests.Response, body: bytes, call: Call[Any]) -> APIError:
+        """Return the error for an answer that is not a success."""
+        status = response.status_code
+        text = body.decode(errors="replace")
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            data = None
+        is_page = text.lstrip()[:1] == "<"
+        detail = "" if is_page else error_detail(data, text)
+        words = [f"{call.method} {call.path} answered {status}"]
+        if is_page:
+            words.append(f"an HTML page{NOT_OURS}")
+        elif detail:
+            words.append(str(detail))
+        if status < 400:
+            words.append(f"redirects are refused{_destination(response)}")
+        hint = advice(status, self._target.surface)
+        if hint:
+            words.append(hint)
+        error = error_class(status)(
+            ": ".join(words),
+            status=status,
+            detail=detail,
+            method=call.method,
+            path=call.path,
+            response=_snapshot(response, body),
+        )
+        if isinstance(error, (RateLimitError, BusyError)):
+            error.retry_after = _retry_after(response.headers.get("Retry-After"))
+        return error
+
+
+def _destination(response: requests.Response) -> str:
+    parts = urlsplit(response.headers.get("Location", ""))
+    if not parts.netloc:
+        return ""
+    return f", and this one leads to {parts.scheme}://{parts.hostname}: if you trust it, make it the base_url"
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read the header: seconds, or a date."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+def is_secret(header: str) -> bool:
+    """Whether a header is one whose value is a secret."""
+    return header.lower() in _SECRET_HEADERS
+
+
+def _mask_request(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Return a copy without credentials."""
+    copy = requests.PreparedRequest()
+    copy.method, copy.url, copy.body = request.method, request.url, request.body
+    copy.headers = _mask_headers(request.headers)
+    copy.hooks = {}
+    return copy
+
+
+def _mask_headers(headers: Mapping[str, str]) -> Any:
+    pairs = ((name, _MASK if is_secret(name) else value) for name, value in headers.items())
+    return requests.structures.CaseInsensitiveDict(pairs)
+
+
+def _snapshot(response: requests.Response, body: bytes) -> requests.Response:
+    """Return a copy that holds neither a socket nor a credential."""
+    copy = requests.Response()
+    copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
+    copy.headers, copy.encoding = _mask_headers(response.headers), response.encoding
+    copy.elapsed = response.elapsed
+    copy._content = body
+    copy.request = _mask_request(response.request)
+    return copy
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Follow the libraries' ways of wrapping from an error down to the one that started it."""
+    seen = {id(error)}
+    yield error
+    while True:
+        inner = getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((item for item in error.args if isinstance(item, BaseException)), None)
+        # Not the __context__: that leads on into whatever our caller is handling.
+        inner = inner or error.__cause__
+        if inner is None or id(inner) in seen:
+            return
+        seen.add(id(inner))
+        error = inner
+        yield error
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,310 @@
+"""Sends calls to one server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import requests.auth
+
+from .._errors import ConfigurationError, OAError, ProtocolError
+from .._models import Timeout
+from .._target import Target
+from .._wire import Call
+from .connection import Session, operation
+from .failure import NOT_OURS, Failures, is_secret
+from .interrupt import Interrupt, Interrupted
+
+T = TypeVar("T")
+
+#: bytes; far above any answer but an event stream.
+ANSWER_LIMIT = 64 * 1024 * 1024
+#: bytes asked for at a time; a chunk comes as soon as it is there, whatever its size.
+PIECE = 65536
+#: After the last event: how much (bytes) and how long (seconds) to read for the end, so that the connection is kept.
+DRAIN_BYTES = 65536
+DRAIN_SECONDS = 0.05
+
+
+class _Signature(requests.auth.AuthBase):
+    """Signs a request; being there, it also keeps requests from looking into `.netrc`."""
+
+    def __init__(self, credentials: Mapping[str, str]) -> None:
+        self._credentials = credentials
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        for name, value in self._credentials.items():
+            # Cookies that the server set (a load balancer's, say) go along.
+            others = request.headers.get(name) if name == "Cookie" else None
+            request.headers[name] = f"{value}; {others}" if others else value
+        return request
+
+
+class Transport:
+    """
+    Sends calls to one server.
+
+    Args:
+        target: the server and the credentials.
+        headers: added to every request.
+        proxy: a URL, for http and https.
+        session: used as it is, neither changed nor closed; without our adapter a call in it can be woken only
+            once its response has begun.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        session: requests.Session | None = None,
+    ) -> None:
+        self.target = target
+        self._signature = _Signature(target.credentials)
+        self._headers = _check_headers(headers or {}, target)
+        proxies = {} if proxy is None else dict.fromkeys(("http", "https"), _check_proxy(proxy))
+        self._owned: Session | None = None
+        if session is None:
+            session = self._owned = Session()
+        self._session = session
+        # Looking for proxies before each request costs more than the rest of it: the environment is read once.
+        settings = self._session.merge_environment_settings(target.base_url, dict(proxies), None, None, None)
+        if target.is_loopback:
+            settings["proxies"] = {**self._session.proxies, **proxies}
+        self._settings: dict[str, Any] = {name: settings[name] for name in ("proxies", "verify", "cert")}
+        self._failures = Failures(target, _secrets(target.credentials, self._headers, settings["proxies"]))
+        if self._owned is not None:
+            self._owned.trust_env = False
+            self._owned.headers["User-Agent"] = f"oa-client/{version('oa-client')}"
+            self._owned.mount("http://", self._owned.adapter)
+            self._owned.mount("https://", self._owned.adapter)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
+        """
+        Send a call and return what its answer says.
+
+        Raises:
+            APIError: if the server answers with an error.
+            TransportError: if it does not answer.
+            ProtocolError: if the answer is not what the protocol says.
+            ConfigurationError: if the body is too long to send.
+            Interrupted: if the interrupt is fired.
+        """
+        response = self._request(call, timeout, interrupt, {"Accept": "application/json"})
+        try:
+            body = self._read(response, call, interrupt)
+        finally:
+            response.close()
+            interrupt.detach()
+        if response.status_code >= 300:
+            raise self._failures.refusal(response, body, call)
+        return call.parse(_load_json(body, call, response))
+
+    def open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
+        """
+        Send a call and return the body of its answer as it comes; errors as `send`.
+
+        Returns:
+            the body; empty if the server says 204.
+        """
+        # Compressed events would come in lumps.
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        response = self._request(call, timeout, interrupt, headers)
+        body = Body(response, interrupt, lambda error: self._failures.translate(error, call, False))
+        try:
+            if response.status_code >= 300:
+                raise self._failures.refusal(response, self._read(response, call, interrupt), call)
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind == "text/html":
+                raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
+        except BaseException:
+            body.close()
+            raise
+        return body
+
+    def _request(
+        self, call: Call[Any], timeout: Timeout, interrupt: Interrupt, headers: Mapping[str, str]
+    ) -> requests.Response:
+        if interrupt.fired:
+            raise Interrupted(f"{call.method} {call.path} was interrupted before it was sent")
+        data = call.encode()
+        headers = {**headers, **self._headers}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        request = requests.Request(
+            call.method,
+            self.target.base_url + call.path,
+            headers=headers,
+            params=call.query,
+            data=data,
+            auth=self._signature,
+        )
+        limits = (timeout.connect, timeout.read)
+        try:
+            prepared = self._session.prepare_request(request)
+            with operation(interrupt):
+                response = self._session.send(
+                    prepared, stream=True, allow_redirects=False, timeout=limits, **self._settings
+                )
+        except Exception as error:
+            interrupt.detach()
+            raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
+        if interrupt.socket is None:
+            interrupt.attach(_ForeignSocket(response))
+        return response
+
+    def _read(self, response: requests.Response, call: Call[Any], interrupt: Interrupt) -> bytes:
+        pieces = []
+        size = 0
+        try:
+            for piece in response.iter_content(PIECE):
+                pieces.append(piece)
+                size += len(piece)
+                if size > ANSWER_LIMIT:
+                    raise ProtocolError(f"{call.path} answered with more than {ANSWER_LIMIT} bytes")
+        except Exception as error:
+            raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
+        return b"".join(pieces)
+
+
+class Body:
+    """
+    The body of an event stream, in the pieces in which it comes.
+
+    Iterating raises what `Transport.send` raises, and ends early if the interrupt is fired.
+    """
+
+    def __init__(
+        self, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]
+    ) -> None:
+        self._response = response
+        self._interrupt = interrupt
+        self._translate = translate
+        raw = response.raw
+        # Not a generator of our own: it would know this body, and the cycle would keep the socket open.
+        self._pieces: Iterator[bytes] = (
+            # Each chunk as it comes. On any other body this waits for PIECE bytes, or the end.
+            raw.stream(PIECE, decode_content=True)
+            if getattr(raw, "chunked", False)
+            else iter(partial(raw.read1, PIECE, decode_content=True), b"")
+        )
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise
+        except Exception as error:
+            if self._interrupt.fired:
+                raise StopIteration from None
+            raise self._translate(error) from error
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Bound the next read, in seconds; does nothing on a socket that is not ours."""
+        sock = self._interrupt.socket
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.settimeout(seconds)
+
+    def drain(self) -> None:
+        """Read on to the end, but not for long, and close: at its end, the connection is kept for the next call."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        size = 0
+        try:
+            self.set_timeout(DRAIN_SECONDS)
+            for piece in self:
+                size += len(piece)
+                if size > DRAIN_BYTES or time.monotonic() > deadline:
+                    break
+        except OAError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection; a body that has not been read to its end costs it."""
+        self._interrupt.detach()
+        self._response.close()
+
+
+class _ForeignSocket:
+    """What can be reached of the socket below a response of somebody else's session."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._raw = response.raw
+
+    def shutdown(self, _how: int) -> None:
+        with contextlib.suppress(AttributeError, RuntimeError, ValueError, OSError):
+            self._raw.shutdown()
+
+    def settimeout(self, seconds: float | None) -> None:
+        sock = getattr(getattr(self._raw, "connection", None), "sock", None)
+        if sock is not None:
+            sock.settimeout(seconds)
+
+
+def _load_json(body: bytes, call: Call[Any], response: requests.Response) -> Any:
+    if not body:
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        kind = response.headers.get("Content-Type", "no content type")
+        raise ProtocolError(f"{call.method} {call.path} answered {kind}, not JSON{NOT_OURS}") from error
+
+
+def _check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]:
+    for name, value in headers.items():
+        if not isinstance(name, str) or not name or not name.isascii() or not name.isprintable() or ":" in name:
+            raise ConfigurationError("headers has a name that is not one")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or value != value.strip():
+            raise ConfigurationError(f"headers: the value of {name!r} is not a header value")
+        if name.lower() in {known.lower() for known in target.credentials}:
+            raise ConfigurationError(f"headers has {name!r}, which token= or cookies= sets: give one of the two")
+    return dict(headers)
+
+
+def _check_proxy(proxy: str) -> str:
+    problem = "proxy must be a URL, for example http://127.0.0.1:3128"
+    try:
+        parts = urlsplit(proxy)
+        port = parts.port
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigurationError(problem) from None
+    if (
+        parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+        or not parts.hostname
+        or port == 0
+    ):
+        raise ConfigurationError(problem)
+    return proxy
+
+
+def _secrets(credentials: Mapping[str, str], headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:
+    """Return the strings that no message may show."""
+    found = {value for name, value in headers.items() if is_secret(name)}
+    for value in credentials.values():
+        found.add(value)
+        found.add(value.removeprefix("Bearer "))
+        found.update(part.partition("=")[2] for part in value.split("; "))
+    for proxy in proxies.values():
+        try:
+            found.add(urlsplit(proxy).password or "")
+        except ValueError:
+            raise ConfigurationError("a proxy of the environment or the session is not a URL") from None
+    return frozenset(found - {""})

@@ -1,0 +1,214 @@
+"""
+Request bodies: what they may hold, and the words in which the server refuses the rest.
+
+The words, and the leniency (a number passes for a text, "on" for true), are those of pydantic 1.10,
+with which the real server checks its requests.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oa_client.local._refusals import BreakdownError, RefusalError
+
+TITLE_CHARACTERS = 100
+TRUE_WORDS = frozenset({"1", "on", "t", "true", "y", "yes"})
+FALSE_WORDS = frozenset({"0", "off", "f", "false", "n", "no"})
+
+
+class InvalidError(Exception):
+    """One or more values that a field does not take, as the server reports them."""
+
+    def __init__(self, *errors: dict[str, Any]) -> None:
+        super().__init__(*errors)
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a field takes, and its value where the body has none."""
+
+    read: Callable[[Any], Any]
+    required: bool = False
+    nullable: bool = False
+    default: Any = None
+
+
+def read_body(body: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
+    """
+    Read the fields of a body; others are ignored.
+
+    Raises:
+        RefusalError: 422 with the list of what is wrong, as the server sends it.
+        BreakdownError: if a text cannot be stored, or a number is not finite.
+    """
+    try:
+        return _read_fields(body, fields)
+    except InvalidError as invalid:
+        raise RefusalError(422, [{**error, "loc": ["body", *error["loc"]]} for error in invalid.errors]) from None
+
+
+def invalid(message: str, kind: str, *loc: str | int, **context: Any) -> dict[str, Any]:
+    """One entry of the list of what is wrong."""
+    error: dict[str, Any] = {"loc": list(loc), "msg": message, "type": kind}
+    if context:
+        error["ctx"] = context
+    return error
+
+
+def read_text(value: Any) -> str:
+    """A text, or a number that is taken for one."""
+    if isinstance(value, (int, float)):
+        value = str(value)
+    if not isinstance(value, str):
+        raise InvalidError(invalid("str type expected", "type_error.str"))
+    # PostgreSQL, where the real server keeps it, stores neither.
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise BreakdownError(empty=True)
+    return value
+
+
+def read_title(value: Any) -> str:
+    """A text of at most `TITLE_CHARACTERS`."""
+    title = read_text(value)
+    if len(title) > TITLE_CHARACTERS:
+        raise InvalidError(
+            invalid(
+                f"ensure this value has at most {TITLE_CHARACTERS} characters",
+                "value_error.any_str.max_length",
+                limit_value=TITLE_CHARACTERS,
+            )
+        )
+    return title
+
+
+def read_boolean(value: Any) -> bool:
+    """True, false, or one of the words for them."""
+    word = str(value).lower() if isinstance(value, (bool, int, float, str)) else ""
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise InvalidError(invalid("value could not be parsed to a boolean", "type_error.bool"))
+
+
+def read_integer(value: Any) -> int:
+    """An integer; a fraction is cut off."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise InvalidError(invalid("value is not a valid integer", "type_error.integer")) from None
+    except OverflowError:  # infinity, which JSON's 1e999 becomes
+        raise BreakdownError(empty=True) from None
+
+
+def read_number(value: Any) -> float:
+    """A finite number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidError(invalid("value is not a valid float", "type_error.float")) from None
+    except OverflowError:
+        raise BreakdownError(empty=True) from None
+    if not math.isfinite(number):
+        raise BreakdownError(empty=True)
+    return number
+
+
+def read_sampling(value: Any) -> dict[str, Any]:
+    """The sampling parameters, all six of them."""
+    return _read_fields(value, SAMPLING)
+
+
+def read_plugins(value: Any) -> list[dict[str, Any]]:
+    """A list of plugin entries."""
+    if not isinstance(value, list):
+        raise InvalidError(invalid("value is not a valid list", "type_error.list"))
+    plugins: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    for index, entry in enumerate(value):
+        try:
+            plugins.append(_read_fields(entry, PLUGIN))
+        except InvalidError as error:
+            errors += [{**one, "loc": [index, *one["loc"]]} for one in error.errors]
+    if errors:
+        raise InvalidError(*errors)
+    try:
+        json.dumps(plugins, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):  # a plugin's own settings can hold anything
+        raise BreakdownError(empty=True) from None
+    return plugins
+
+
+def _read_object(value: Any) -> dict[str, Any]:
+    if value == []:  # pydantic makes a dict of it
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidError(invalid("value is not a valid dict", "type_error.dict"))
+    return value
+
+
+def _read_fields(body: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
+    given = _read_object(body)
+    values: dict[str, Any] = {}
+    errors: list[dict[str, Any]] = []
+    for name, field in fields.items():
+        if name not in given:
+            values[name] = field.default
+            if field.required:
+                errors.append(invalid("field required", "value_error.missing", name))
+        elif given[name] is None:
+            values[name] = None
+            if not field.nullable:
+                errors.append(invalid("none is not an allowed value", "type_error.none.not_allowed", name))
+        else:
+            try:
+                values[name] = field.read(given[name])
+            except InvalidError as error:
+                errors += [{**one, "loc": [name, *one["loc"]]} for one in error.errors]
+    if errors:
+        raise InvalidError(*errors)
+    return values
+
+
+SAMPLING = {
+    "top_k": Field(read_integer, nullable=True),
+    "top_p": Field(read_number, nullable=True),
+    "typical_p": Field(read_number, nullable=True),
+    "temperature": Field(read_number, nullable=True),
+    "repetition_penalty": Field(read_number, nullable=True),
+    "max_new_tokens": Field(read_integer, default=1024),
+}
+
+PLUGIN = {
+    "url": Field(read_text, required=True),
+    "enabled": Field(read_boolean, default=True),
+    "plugin_config": Field(_read_object, nullable=True),
+    "trusted": Field(read_boolean, nullable=True, default=False),
+}
+
+CHAT_CHANGES = {
+    "title": Field(read_title, nullable=True),
+    "hidden": Field(read_boolean, nullable=True),
+    "allow_data_use": Field(read_boolean, nullable=True),
+    "active_thread_tail_message_id": Field(read_text, nullable=True),
+}
+
+PROMPT = {
+    "parent_id": Field(read_text, nullable=True),
+    "content": Field(read_text, required=True),
+}
+
+ANSWER = {
+    "parent_id": Field(read_text, required=True),
+    "model_config_name": Field(read_text, required=True),
+    "sampling_parameters": Field(read_sampling, default=read_sampling({})),
+    "system_prompt": Field(read_text, nullable=True),
+    "user_profile": Field(read_text, nullable=True),
+    "user_response_instructions": Field(read_text, nullable=True),
+    "plugins": Field(read_plugins, default=[]),
+}

@@ -1,0 +1,77 @@
+"""What both surfaces need of HTTP: bodies read up to a limit, credentials and JSON answers."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+MOST_DISCARDED = 64 << 20  # bytes read past a limit, so that the client gets to read the refusal
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class TooLargeError(Exception):
+    """A body is larger than the surface takes."""
+
+
+class Methods:
+    """One path with a handler for each method. Others are refused with 405, naming the first one only."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        handler = self._handlers.get(request.method)
+        if handler is None:
+            raise HTTPException(405, headers={"allow": next(iter(self._handlers))})
+        response = await handler(request)
+        await response(scope, receive, send)
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """
+    The request's body.
+
+    Raises:
+        TooLargeError: if it has more than `limit` bytes.
+    """
+    size = 0
+    blocks = []
+    async for block in request.stream():
+        size += len(block)
+        if size <= limit:
+            blocks.append(block)
+        elif size > MOST_DISCARDED:
+            break
+    if size > limit:
+        raise TooLargeError
+    return b"".join(blocks)
+
+
+def compact_json(content: Any) -> bytes:
+    """JSON as both surfaces send it outside of streams: no spaces, raw UTF-8."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters, "" if there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def header(request: Request, name: bytes) -> bytes:
+    """A header's bytes as they came, b"" if it is missing."""
+    return next((value for key, value in request.scope["headers"] if key == name), b"")
+
+
+def same_secret(given: bytes, secret: str) -> bool:
+    """Compare a credential, in a time that does not tell how much of it is right."""
+    return hmac.compare_digest(given, secret.encode())

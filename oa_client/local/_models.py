@@ -1,0 +1,82 @@
+"""The models that the server lists, with the presets of sampling parameters that come with each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oa_client.local._fields import read_sampling
+
+ALIAS = "OA_SFT_Llama_30B_6"
+"""The name that clients of the hosted service send when they name no other."""
+
+_PRESETS: tuple[tuple[str, str, dict[str, float]], ...] = (
+    (
+        "k50",
+        "Top-k sampling with k=50",
+        {"top_k": 50, "top_p": 0.95, "temperature": 0.75, "repetition_penalty": 1.2},
+    ),
+    (
+        "k50-Creative",
+        "Top-k sampling with k=50, higher temperature",
+        {"top_k": 50, "top_p": 0.95, "temperature": 0.85, "repetition_penalty": 1.2},
+    ),
+    (
+        "k50-Precise",
+        "Top-k sampling with k=50, low temperature",
+        {"top_k": 50, "top_p": 0.95, "temperature": 0.1, "repetition_penalty": 1.2},
+    ),
+    (
+        "k50-Original",
+        "Top-k sampling with k=50, highest temperature",
+        {"top_k": 50, "top_p": 0.95, "temperature": 0.9, "repetition_penalty": 1.2},
+    ),
+    (
+        "k50-Plugins",
+        "Top-k sampling with k=50 and temperature=0.35",
+        {"top_k": 50, "temperature": 0.35, "repetition_penalty": 1.1111111111111112},
+    ),
+    (
+        "nucleus9",
+        "Nucleus sampling with p=0.9",
+        {"top_p": 0.9, "temperature": 0.8, "repetition_penalty": 1.2},
+    ),
+    (
+        "typical2",
+        "Typical sampling with p=0.2",
+        {"typical_p": 0.2, "temperature": 0.8, "repetition_penalty": 1.2},
+    ),
+    (
+        "typical3",
+        "Typical sampling with p=0.3",
+        {"typical_p": 0.3, "temperature": 0.8, "repetition_penalty": 1.2},
+    ),
+)
+
+
+class Models:
+    """One model under two names: its own, and the one that clients send by default."""
+
+    def __init__(self, name: str, description: str) -> None:
+        self.name = name
+        self._descriptions = {
+            name: description,
+            ALIAS: f"Not that model: another name of {name}, which answers. {description}",
+        }
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._descriptions
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The list as the server sends it."""
+        presets = [
+            {
+                "name": name,
+                "description": description,
+                "sampling_parameters": read_sampling(values),
+            }
+            for name, description, values in _PRESETS
+        ]
+        return [
+            {"name": name, "description": description, "parameter_configs": presets}
+            for name, description in self._descriptions.items()
+        ]

@@ -1,0 +1,26 @@
+"""How a request can fail, before a surface has put it in its own words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RefusalError(Exception):
+    """The server says no, and why: a text, or the list of fields that are wrong."""
+
+    def __init__(self, status: int, detail: str | list[dict[str, Any]]) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+
+
+class BreakdownError(Exception):
+    """
+    Something at which the real server stumbles: a 500 that gives no reason.
+
+    Its body is empty or "Internal Server Error", depending on where it stumbles.
+    """
+
+    def __init__(self, *, empty: bool) -> None:
+        super().__init__(empty)
+        self.empty = empty

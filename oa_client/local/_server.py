@@ -1,0 +1,153 @@
+"""Open-Assistant on this machine, for as long as a `with` block or a process lasts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from oa_client.local._backends import Backend, Lorem
+from oa_client.local._embedded import Embedded
+from oa_client.local._errors import INSTALL, LocalServerError
+from oa_client.local._weights import MODEL
+
+if TYPE_CHECKING:
+    from oa_client.local._events import Pace
+    from oa_client.local._serving import Serving
+
+HOST = "127.0.0.1"
+MOST_PORT = 65_535
+
+BACKENDS = {"embedded": (Embedded, MODEL.name), "lorem": (Lorem, "lorem")}
+"""The backends that have a name, each with the name of its model, which is known before it is made."""
+
+
+class LocalServer:
+    """
+    A faithful Open-Assistant for one user, on 127.0.0.1 only: both its surfaces on one address.
+
+        with LocalServer(backend="lorem") as server:
+            requests.post(f"{server.url}/api/chat", cookies=server.cookies)
+
+    Chats are kept in memory until it closes. A server is started once; `start` and `close` may be
+    called again, from any thread, and then do nothing.
+
+    Attributes:
+        model: the name of the model that answers.
+        token: the bearer token of the inference surface, made up for this server.
+        cookies: the session cookie of the website surface, likewise.
+
+    Args:
+        backend: "embedded" (a small model in this process), "lorem" (no model), or a `Backend` of
+            your own, which stays yours to close.
+        port: 0 for any that is free.
+
+    Raises:
+        ValueError: if there is no backend of that name, or no such port.
+    """
+
+    def __init__(self, backend: str | Backend = "embedded", *, port: int = 0) -> None:
+        if isinstance(backend, str):
+            if backend not in BACKENDS:
+                raise ValueError(f"no backend {backend!r}: there are {', '.join(map(repr, BACKENDS))}")
+            self.model = BACKENDS[backend][1]
+        else:
+            self.model = backend.name
+        if not 0 <= port <= MOST_PORT:
+            raise ValueError(f"port {port} does not lie between 0 and {MOST_PORT}")
+        self.token = secrets.token_urlsafe(32)
+        self.cookies = {"next-auth.session-token": secrets.token_urlsafe(32)}
+        self._wanted = backend
+        self._own_backend: Backend | None = None
+        self._port = port
+        self._pace: Pace | None = None
+        self._serving: Serving | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            state = "closed"
+        elif self._serving is None:
+            state = "not started"
+        else:
+            state = f"on {self.url}"
+        return f"<LocalServer {self.model}, {state}>"
+
+    def __enter__(self) -> LocalServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """
+        The address, without a slash at its end.
+
+        Raises:
+            LocalServerError: if the server was never started.
+        """
+        if self._serving is None:
+            raise LocalServerError("the local server has no address before it is started")
+        return f"http://{HOST}:{self._port}"
+
+    def start(self) -> None:
+        """
+        Load the model and start serving, in a thread that does not keep the process alive.
+
+        Raises:
+            LocalServerError: if the extra is not installed, the model is not downloaded, the port is
+                taken, or the server has been closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise LocalServerError("the local server has been closed: make a new one")
+            if self._serving is None:
+                self._start()
+
+    def close(self) -> None:
+        """Stop every generation within one token, end the streams, and wait for the threads."""
+        # A forked child has the object but not its threads, and shares the parent's sockets.
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._serving is not None:
+                self._serving.stop()
+            if self._own_backend is not None:
+                self._own_backend.close()
+
+    def _start(self) -> None:
+        try:
+            from oa_client.local._events import Pace
+            from oa_client.local._serving import Serving
+        except ImportError as error:
+            raise LocalServerError(f"the local server is not installed: {INSTALL}") from error
+        try:
+            listener = socket.create_server((HOST, self._port), backlog=128)
+        except OSError as error:
+            raise LocalServerError(f"cannot serve on port {self._port} of {HOST}: {error}") from error
+        try:
+            backend = self._backend()
+        except BaseException:
+            listener.close()
+            raise
+        self._port = listener.getsockname()[1]
+        session = self.cookies["next-auth.session-token"]
+        self._serving = Serving(listener, backend, self.token, session, self._pace or Pace())
+
+    def _backend(self) -> Backend:
+        if not isinstance(self._wanted, str):
+            return self._wanted
+        self._own_backend = BACKENDS[self._wanted][0]()
+        return self._own_backend

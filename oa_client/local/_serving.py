@@ -1,0 +1,88 @@
+"""uvicorn in a thread of its own: the part of the server that needs the `local` extra."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import uvicorn
+
+from oa_client.local._app import create_app
+from oa_client.local._assistant import Assistant
+from oa_client.local._backends import Backend
+from oa_client.local._errors import LocalServerError
+from oa_client.local._events import Pace
+from oa_client.local._models import Models
+from oa_client.local._work import Workers
+
+GRACE = 0.5  # seconds that open answers have to end by themselves when the server stops
+
+
+class Serving:
+    """
+    A server that runs from its making until `stop`.
+
+    Args:
+        listener: a socket that listens already, so that who connects early waits in its backlog. It is
+            closed with the server.
+
+    Raises:
+        LocalServerError: if the event loop cannot be had.
+    """
+
+    def __init__(self, listener: socket.socket, backend: Backend, token: str, session: str, pace: Pace) -> None:
+        self._listener = listener
+        self._backend = backend
+        self._token = token
+        self._session = session
+        self._pace = pace
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="oa-client local server", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise LocalServerError(f"the local server did not start: {self._error}") from self._error
+
+    def stop(self) -> None:
+        """Stop the generations, end the streams, and wait for every thread."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+        self._workers.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:
+            self._error = error
+        finally:
+            self._listener.close()
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._workers = Workers(self._backend, self._loop)
+        app = create_app(
+            Assistant(self._workers, Models(self._backend.name, self._backend.description)),
+            port=self._listener.getsockname()[1],
+            token=self._token,
+            session=self._session,
+            pace=self._pace,
+        )
+        config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", log_config=None, server_header=False)
+        # NOTE: not as an argument, which would silence the access log of every uvicorn in the process.
+        config.access_log = False
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        self._ready.set()
+        await self._stopping.wait()
+        self._workers.close()
+        server.should_exit = True
+        if not (await asyncio.wait({serving}, timeout=GRACE))[0]:
+            # Somebody has stopped reading: uvicorn would wait for them.
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+        await serving

@@ -1,0 +1,48 @@
+"""The local server that everything in a process shares."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+
+from oa_client.local._server import LocalServer
+from oa_client.local._weights import MODEL
+
+_lock = threading.Lock()
+_servers: dict[int, LocalServer] = {}  # by process id: a forked child needs its own
+
+
+def shared_server() -> LocalServer:
+    """
+    The process's own server with the embedded model; started on first use, closed when Python ends.
+
+    Says once, on stderr, which model answers and how to have a better one.
+
+    Raises:
+        LocalServerError: as `LocalServer.start`; the next call tries again.
+    """
+    pid = os.getpid()
+    with _lock:
+        if (server := _servers.get(pid)) is None:
+            server = LocalServer()
+            server.start()
+            atexit.register(server.close)
+            _servers[pid] = server
+            print(
+                f"oa-client: no address given, so {MODEL.name} answers on this machine. It is a small demo "
+                "model and often wrong; for a better one pass base_url=... or set OA_BASE_URL.",
+                file=sys.stderr,
+            )
+        return server
+
+
+def _forget_lock() -> None:
+    """A child forked while another thread held the lock would wait for it for ever."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)

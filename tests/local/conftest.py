@@ -1,0 +1,33 @@
+"""Fixtures of the local server's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from oa_client.local import LocalServer
+from oa_client.local._events import Pace
+from tests.local.support import Puppet, User
+
+
+@pytest.fixture
+def puppet() -> Puppet:
+    """A backend that writes one answer at a time."""
+    return Puppet()
+
+
+@pytest.fixture
+def server(puppet: Puppet) -> Iterator[LocalServer]:
+    """A server with the puppet, which says "pending" as soon as it can."""
+    server = LocalServer(puppet)
+    server._pace = Pace(pending=0.01)
+    with server:
+        yield server
+        puppet.release()
+
+
+@pytest.fixture(params=["inference", "website"])
+def user(server: LocalServer, request: pytest.FixtureRequest) -> User:
+    """The user, on each surface in turn."""
+    return User(server, request.param)

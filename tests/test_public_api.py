@@ -1,0 +1,209 @@
+"""What users can import, and which module may import which."""
+
+# ruff: noqa: SIM300 - the order of the house is expected == actual
+
+from __future__ import annotations
+
+import ast
+import configparser
+import graphlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+import oa_client
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "oa_client"
+PUBLIC = [pytest.param(getattr(oa_client, name), id=name) for name in oa_client.__all__]
+CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
+# Each module may import those before it. One that is not listed must not close a circle.
+ORDER = [
+    *("_errors", "_models", "_events", "_wire", "_target", "_clock", "_sse", "_transport"),
+    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_client", "_async"),
+    *("__init__", "_cli", "__main__"),
+]
+HOMES = {
+    "sseclient": {"_sse"},
+    "urllib3": {"_transport"},
+    "requests": {"_transport", "_errors", "_client", "_async"},  # in the clients for the type of `session=`
+    "click": {"_cli"},
+    "rich": {"_cli"},
+}
+
+
+class Import(NamedTuple):
+    """
+    One import in a module.
+
+    Attributes:
+        module: where it stands, for example `_client` or `local._app`.
+        name: what is imported, from the root on: `oa_client._errors`, `requests`.
+        is_lazy: whether it waits for a function to be called.
+    """
+
+    module: str
+    name: str
+    is_lazy: bool
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Yield the imports of one module, with relative names made absolute."""
+    package = ("oa_client", *path.parent.relative_to(PACKAGE).parts)
+    module = ".".join((*package[1:], path.stem))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    lazy = {id(inner) for function in functions for inner in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [item.name for item in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            start = ".".join((*base, *((node.module,) if node.module else ())))
+            is_package = start == "oa_client" or not node.module
+            names = [f"{start}.{item.name}" for item in node.names] if is_package else [start]
+        else:
+            continue
+        for name in names:
+            yield Import(module, name, id(node) in lazy)
+
+
+IMPORTS = [item for path in sorted(PACKAGE.rglob("*.py")) for item in imports_of(path)]
+OURS = [item for item in IMPORTS if not item.module.startswith("local.")]
+
+
+def home_of(module: str) -> str:
+    """Return the module, or the subpackage that it is part of."""
+    return module.partition(".")[0]
+
+
+def test_names_are_sorted() -> None:
+    """`__all__` is sorted and names nothing twice."""
+    assert sorted(set(oa_client.__all__)) == oa_client.__all__
+
+
+def test_names_are_all_that_is_public() -> None:
+    """`__all__` is what can be imported, the modules aside."""
+    public = {
+        name
+        for name, value in vars(oa_client).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+
+    assert public == set(oa_client.__all__)
+
+
+@pytest.mark.parametrize("value", CLASSES)
+def test_public_class(value: Any) -> None:
+    """A public class has a docstring of its own and shows as a member of the package."""
+    assert vars(value).get("__doc__", "").strip()
+    assert "oa_client" == value.__module__
+    assert f"oa_client.{value.__qualname__}" in repr(value)
+
+
+def test_what_is_no_class() -> None:
+    """All that is public is classes, but for the union of the events."""
+    assert ["Event"] == [item.id for item in PUBLIC if item not in CLASSES]
+
+
+@pytest.mark.parametrize("value", CLASSES)
+def test_public_members(value: Any) -> None:
+    """Each public method and property of a public class has a docstring."""
+    members = {name: member for name, member in vars(value).items() if not name.startswith("_")}
+    documented = (property, classmethod, staticmethod, type(test_public_members))
+    bare = [name for name, member in members.items() if isinstance(member, documented) and not member.__doc__]
+
+    assert [] == bare
+
+
+def test_version() -> None:
+    """The version is that of the package's metadata, and the changelog has a heading for it or for what is to come."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert setup["metadata"]["version"] == oa_client.__version__
+    assert {"Unreleased", oa_client.__version__} & set(headings)
+
+
+def test_unknown_name() -> None:
+    """A name that does not exist is an AttributeError that says so."""
+    name = "nothing"
+
+    with pytest.raises(AttributeError, match="'oa_client' has no attribute 'nothing'"):
+        getattr(oa_client, name)
+
+
+def test_imports_run_one_way() -> None:
+    """Among the modules of the client each imports only such as stand before it in the order."""
+    wrong = [
+        (item.module, item.name)
+        for item in OURS
+        for module, name in [(home_of(item.module), home_of(item.name.removeprefix("oa_client.")))]
+        if module != name and module in ORDER and name in ORDER and ORDER.index(name) >= ORDER.index(module)
+    ]
+
+    assert [] == wrong
+
+
+def test_imports_close_no_circle() -> None:
+    """The modules of the client can be put in an order, those included that came later."""
+    graph: dict[str, set[str]] = {}
+    for item in OURS:
+        if item.name.startswith("oa_client._"):
+            graph.setdefault(item.module, set()).add(item.name.removeprefix("oa_client."))
+
+    assert set(ORDER) - {"_errors", "__main__"} <= set(graphlib.TopologicalSorter(graph).static_order()) | {"_sse"}
+
+
+@pytest.mark.parametrize("library", list(HOMES))
+def test_home_of_a_library(library: str) -> None:
+    """A library is imported, and in its home alone."""
+    found = {home_of(item.module) for item in OURS if item.name.partition(".")[0] == library}
+
+    assert found
+    assert found <= HOMES[library]
+
+
+def test_imports_of_the_errors() -> None:
+    """The errors import nothing but requests, whose exceptions they derive from."""
+    libraries = {item.name for item in OURS if item.module == "_errors"} - {"__future__", "typing"}
+
+    assert {"requests"} == libraries
+
+
+def test_local_server_is_imported_lazily() -> None:
+    """The local server, which needs an extra, is imported only when it is asked for."""
+    imports = [item for item in OURS if item.name.startswith("oa_client.local")]
+
+    assert imports
+    assert [] == [item for item in imports if not item.is_lazy]
+
+
+def test_local_server_imports_nothing_of_the_client() -> None:
+    """The local server shares no code with the client, so that it cannot share its mistakes."""
+    local = [item for item in IMPORTS if item.module.startswith("local.")]
+
+    assert local
+    assert [] == [
+        item for item in local if re.match(r"oa_client(?!\.local\b)", item.name) or item.name.startswith("sseclient")
+    ]
+
+
+def test_import_brings_no_extra() -> None:
+    """Importing the package loads neither the local server nor a library of an extra, and starts no thread."""
+    code = (
+        "import sys, threading, oa_client\n"
+        "extras = {'click', 'rich', 'platformdirs', 'starlette', 'sse_starlette', 'uvicorn', 'xllamacpp'}\n"
+        "print(sorted(extras & sys.modules.keys()), 'oa_client.local' in sys.modules, threading.active_count())"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[] False 1\n" == done.stdout

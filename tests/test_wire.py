@@ -1,0 +1,639 @@
+"""Paths, queries and bodies of both surfaces, and what is made of answers and arguments."""
+
+# ruff: noqa: SIM300 - the order of the house is expected == actual
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+import requests
+
+from oa_client import (
+    APIError,
+    AuthError,
+    BusyError,
+    ConfigurationError,
+    Message,
+    ModelInfo,
+    NotFoundError,
+    ProtocolError,
+    RateLimitError,
+    RequestError,
+)
+from oa_client._wire import (
+    DEFAULT_MODEL,
+    DELETABLE_STATES,
+    FINAL_STATES,
+    ID_LIMIT,
+    WEBSITE_BODY_LIMIT,
+    Call,
+    Inference,
+    Question,
+    Surface,
+    Website,
+    advice,
+    check_size,
+    check_text,
+    error_class,
+    error_detail,
+    format_prompt,
+    read_messages,
+)
+
+NO_CHATS: list[Any] = [None, [], {}, {"messages": None}, {"messages": {}}, "x", 5]
+NO_MODELS: list[Any] = [None, {}, "x", 5, [1], [None]]
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WEBSITE, INFERENCE = Website(), Inference()
+SURFACES: dict[str, Surface] = {"website": WEBSITE, "inference": INFERENCE}
+BOTH = [pytest.param(item, id=name) for name, item in SURFACES.items()]
+QUESTION = Question("Why?", "model", {"top_k": 50}, [{"url": "http://plugin"}])
+QUESTION_JSON = {
+    "parent_id": "p1",
+    "model_config_name": "model",
+    "sampling_parameters": {"top_k": 50},
+    "plugins": [{"url": "http://plugin"}],
+}
+PROMPT_JSON = {"parent_id": None, "content": "Why?"}
+IDS = {"chat_id": "c1", "message_id": "m1"}
+CALLS = [
+    pytest.param(INFERENCE.create_chat(), "POST", "/chats", None, {}, id="inference create"),
+    pytest.param(INFERENCE.get_chat("c1"), "GET", "/chats/c1", None, None, id="inference get chat"),
+    pytest.param(
+        INFERENCE.update_chat("c1", hidden=True), "PUT", "/chats/c1", None, {"hidden": True}, id="inference update"
+    ),
+    pytest.param(INFERENCE.delete_chat("c1"), "DELETE", "/chats/c1", None, None, id="inference delete"),
+    pytest.param(
+        INFERENCE.post_prompt("c1", None, "Why?"),
+        "POST",
+        "/chats/c1/prompter_message",
+        None,
+        PROMPT_JSON,
+        id="inference prompter",
+    ),
+    pytest.param(
+        INFERENCE.post_assistant("c1", "p1", QUESTION),
+        "POST",
+        "/chats/c1/assistant_message",
+        None,
+        QUESTION_JSON,
+        id="inference assistant",
+    ),
+    pytest.param(
+        INFERENCE.get_message("c1", "m1"), "GET", "/chats/c1/messages/m1", None, None, id="inference get message"
+    ),
+    pytest.param(
+        INFERENCE.open_events("c1", "m1"), "GET", "/chats/c1/messages/m1/events", None, None, id="inference events"
+    ),
+    pytest.param(INFERENCE.list_models(), "GET", "/configs/model_configs", None, None, id="inference models"),
+    pytest.param(WEBSITE.create_chat(), "POST", "/api/chat", None, None, id="website create"),
+    pytest.param(WEBSITE.get_chat("c1"), "GET", "/api/chat", {"chat_id": "c1"}, None, id="website get chat"),
+    pytest.param(
+        WEBSITE.update_chat("c1", title="t"),
+        "PUT",
+        "/api/chat",
+        None,
+        {"chat_id": "c1", "title": "t"},
+        id="website update",
+    ),
+    pytest.param(WEBSITE.delete_chat("c1"), "DELETE", "/api/chat", {"chat_id": "c1"}, None, id="website delete"),
+    pytest.param(
+        WEBSITE.post_prompt("c1", "p0", "Why?"),
+        "POST",
+        "/api/chat/prompter_message",
+        None,
+        {"chat_id": "c1", "parent_id": "p0", "content": "Why?"},
+        id="website prompter",
+    ),
+    pytest.param(
+        WEBSITE.post_assistant("c1", "p1", QUESTION),
+        "POST",
+        "/api/chat/assistant_message",
+        None,
+        {"chat_id": "c1", **QUESTION_JSON},
+        id="website assistant",
+    ),
+    pytest.param(WEBSITE.get_message("c1", "m1"), "GET", "/api/chat/message", IDS, None, id="website get message"),
+    pytest.param(WEBSITE.open_events("c1", "m1"), "GET", "/api/chat/events", IDS, None, id="website events"),
+    pytest.param(WEBSITE.list_models(), "GET", "/api/chat/models", None, None, id="website models"),
+]
+
+
+@pytest.mark.parametrize(("call", "method", "path", "query", "body"), CALLS)
+def test_calls(call: Call[Any], method: str, path: str, query: Any, body: Any) -> None:
+    """Each call has the method, path, query and body of the protocol."""
+    assert (method, path, query, body) == (call.method, call.path, call.query, call.body)
+
+
+@pytest.mark.parametrize(("call", "method", "path", "query", "body"), CALLS)
+def test_what_may_be_repeated(call: Call[Any], method: str, path: str, query: Any, body: Any) -> None:
+    """Only a GET that is no event stream changes nothing."""
+    assert (method == "GET" and "events" not in path) is call.is_read
+
+
+@pytest.mark.parametrize(("call", "method", "path", "query", "body"), CALLS)
+def test_body_limits(call: Call[Any], method: str, path: str, query: Any, body: Any) -> None:
+    """The website's message posts are bounded by what its server takes, and nothing else is."""
+    expected = WEBSITE_BODY_LIMIT if path.startswith("/api") and path.endswith("_message") else None
+
+    assert expected == call.body_limit
+
+
+def test_body_as_it_is_sent() -> None:
+    """A body is sent as JSON in UTF-8, and a call without one sends nothing."""
+    body = WEBSITE.post_prompt("c1", None, "\u00e9\U0001f642\n").encode()
+
+    assert '{"chat_id": "c1", "parent_id": null, "content": "\u00e9\U0001f642\\n"}'.encode() == body
+    assert WEBSITE.create_chat().encode() is None
+    assert b"{}" == INFERENCE.create_chat().encode()
+
+
+def test_body_of_the_limit() -> None:
+    """A body of a byte less than the limit is sent; one of the limit is refused, and the error says how long it is."""
+    overhead = len(WEBSITE.post_prompt("c1", None, "").encode() or b"")
+    longest = WEBSITE.post_prompt("c1", None, "x" * (WEBSITE_BODY_LIMIT - overhead - 1))
+
+    assert WEBSITE_BODY_LIMIT - 1 == len(longest.encode() or b"")
+    with pytest.raises(ConfigurationError, match=f"too long: {WEBSITE_BODY_LIMIT} bytes"):
+        WEBSITE.post_prompt("c1", None, "x" * (WEBSITE_BODY_LIMIT - overhead)).encode()
+
+
+def test_size_of_a_question() -> None:
+    """Only the website bounds a question, whose prompt and instructions are counted in bytes and one by one."""
+    half, whole = "\u00e9" * (WEBSITE_BODY_LIMIT // 4), "\u00e9" * (WEBSITE_BODY_LIMIT // 2)
+    check_size(WEBSITE, replace(QUESTION, prompt=half, system_prompt=half))
+    check_size(INFERENCE, replace(QUESTION, prompt=whole, system_prompt=whole))
+
+    for question in (replace(QUESTION, prompt=whole), replace(QUESTION, user_profile=whole)):
+        with pytest.raises(ConfigurationError, match="too long"):
+            check_size(WEBSITE, question)
+
+
+CIRCLE: dict[str, Any] = {"url": "http://plugin"}
+CIRCLE["plugin_config"] = CIRCLE
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        pytest.param(replace(QUESTION, plugins=[{"url": "u", "plugin_config": object()}]), id="plugin with an object"),
+        pytest.param(replace(QUESTION, plugins=[{"url": "u", "plugin_config": math.nan}]), id="plugin with NaN"),
+        pytest.param(replace(QUESTION, plugins=[{"url": "\ud83d"}]), id="plugin with half a pair"),
+        pytest.param(replace(QUESTION, plugins=[CIRCLE]), id="plugin in a circle"),
+        pytest.param(replace(QUESTION, model="\ud83d"), id="model with half a pair"),
+        pytest.param(replace(QUESTION, sampling={"top_k": 10**5000}), id="sampling with a huge number"),
+    ],
+)
+def test_question_that_json_cannot_write(question: Question) -> None:
+    """An argument that cannot be sent as JSON is refused before anything is sent."""
+    with pytest.raises(ConfigurationError):
+        check_size(INFERENCE, question)
+
+
+@pytest.mark.parametrize("surface", BOTH)
+def test_instructions(surface: Surface) -> None:
+    """The three instructions have the server's names, and an empty one is sent."""
+    question = Question("Why?", "model", {}, [], system_prompt="s", user_profile="", response_instructions="r")
+
+    call = surface.post_assistant("c1", "p1", question)
+
+    instructions = {"system_prompt": "s", "user_profile": "", "user_response_instructions": "r"}
+    values = {"parent_id": "p1", "model_config_name": "model", "sampling_parameters": {}, "plugins": []}
+    assert values | instructions == {name: value for name, value in (call.body or {}).items() if name != "chat_id"}
+
+
+def test_states() -> None:
+    """An answer that is written or given up can be deleted; one that is cancelled or late is over, but stays."""
+    assert {"complete", "aborted_by_worker"} == DELETABLE_STATES
+    assert {"complete", "aborted_by_worker", "cancelled", "timeout"} == FINAL_STATES
+    assert DEFAULT_MODEL == "OA_SFT_Llama_30B_6"
+
+
+def recorded_requests() -> Iterator[Any]:
+    """Yield each kind of accepted request in the recordings that a call of ours stands for."""
+    seen = set()
+    for path in sorted(TRANSCRIPTS.glob("*/*.json")):
+        surface = path.parent.name
+        for step in json.loads(path.read_text(encoding="utf-8"))["steps"]:
+            if step.get("response", {}).get("status") != 200:
+                continue
+            method, target, _ = step["request"]["line"].split(" ")
+            try:
+                body = json.loads(step["request"]["body"] or "null")
+            except ValueError:
+                continue
+            kind = (surface, method, ID.sub("*", target), body if body is None else tuple(body))
+            if kind in seen:
+                continue
+            seen.add(kind)
+            call = rebuild(SURFACES[surface], method, target, body)
+            if call is not None:
+                yield pytest.param(call, method, target, body, id=f"{surface}-{path.stem}-{step['n']}")
+
+
+def rebuild(surface: Surface, method: str, target: str, body: Any) -> Call[Any] | None:
+    """Make the call that stands for a recorded request, None if there is none."""
+    ids = [*ID.findall(target), *((body["chat_id"],) if isinstance(body, dict) and "chat_id" in body else ())]
+    known = {
+        "POST /chats/*/prompter_message",
+        "POST /api/chat/prompter_message",
+        "POST /chats/*/assistant_message",
+        "POST /api/chat/assistant_message",
+    }
+    shape = f"{method} {ID.sub('*', target)}"
+    if shape in known and body.keys() - {"chat_id"} == {"parent_id", "content"}:
+        return surface.post_prompt(ids[0], body["parent_id"], body["content"])
+    if shape in known and {"parent_id", "sampling_parameters", "plugins"} <= body.keys():
+        question = Question(
+            "",
+            body["model_config_name"],
+            body["sampling_parameters"],
+            body["plugins"],
+            system_prompt=body.get("system_prompt"),
+            user_profile=body.get("user_profile"),
+            response_instructions=body.get("user_response_instructions"),
+        )
+        unknown = body.keys() - {"chat_id", *question.to_json("p1"), "system_prompt", "user_profile"}
+        return None if unknown else surface.post_assistant(ids[0], body["parent_id"], question)
+    if method == "PUT" and shape in ("PUT /chats/*", "PUT /api/chat"):
+        return surface.update_chat(ids[0], **{name: value for name, value in body.items() if name != "chat_id"})
+    makers = {
+        "POST /chats": surface.create_chat if body == {} else None,
+        "POST /api/chat": surface.create_chat if body is None else None,
+        "GET /chats/*": surface.get_chat,
+        "GET /api/chat?chat_id=*": surface.get_chat,
+        "DELETE /chats/*": surface.delete_chat,
+        "DELETE /api/chat?chat_id=*": surface.delete_chat,
+        "GET /chats/*/messages/*": surface.get_message,
+        "GET /api/chat/message?chat_id=*&message_id=*": surface.get_message,
+        "GET /chats/*/messages/*/events": surface.open_events,
+        "GET /api/chat/events?chat_id=*&message_id=*": surface.open_events,
+        "GET /configs/model_configs": surface.list_models,
+        "GET /api/chat/models": surface.list_models,
+    }
+    maker: Any = makers.get(shape)
+    return maker(*ids) if maker is not None else None
+
+
+RECORDED = list(recorded_requests())
+
+
+@pytest.mark.parametrize(("call", "method", "target", "body"), RECORDED)
+def test_calls_against_the_recordings(call: Call[Any], method: str, target: str, body: Any) -> None:
+    """A call is the request that the real server answered with 200."""
+    request = requests.Request(call.method, f"http://host{call.path}", params=call.query).prepare()
+
+    assert (method, target) == (request.method, request.path_url)
+    assert body == call.body
+
+
+@pytest.mark.parametrize("surface", list(SURFACES))
+def test_recordings_hold_every_call(surface: str) -> None:
+    """Each of the nine calls of a surface is compared with at least one recording."""
+    compared = {(item.values[0].method, item.values[0].path) for item in RECORDED if item.id.startswith(surface)}
+
+    assert len({(method, ID.sub("*", path)) for method, path in compared}) == 9
+
+
+HOSTILE = [
+    pytest.param(value, id=repr(value))
+    for value in (
+        "a/b",
+        "../admin",
+        "a?b=c",
+        "a#b",
+        "%2e%2e",
+        "a b",
+        "a&chat_id=b",
+        "é",
+        "a;b",
+        "a\\b",
+        "a+b",
+        ".a.",
+        "@",
+    )
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_ids_in_paths(hostile: str) -> None:
+    """An id is one segment of the path, whatever is in it, also after requests has had its way."""
+    paths = {
+        call.path: requests.Request("GET", f"http://host{call.path}").prepare().path_url
+        for call in (INFERENCE.get_chat(hostile), INFERENCE.open_events(hostile, hostile))
+    }
+
+    for path, sent in paths.items():
+        segments = sent.split("/")
+        assert segments[2] == segments[-2 if path.endswith("events") else -1]
+        assert hostile == unquote(segments[2])
+        assert len(segments) in (3, 6)
+        assert not urlsplit(sent).query
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_ids_in_queries(hostile: str) -> None:
+    """An id is one value of the query, whatever is in it."""
+    call = WEBSITE.open_events(hostile, "m1")
+
+    sent = requests.Request("GET", f"http://host{call.path}", params=call.query).prepare().path_url
+
+    path, _, query = sent.partition("?")
+    assert call.path == path
+    assert [("chat_id", hostile), ("message_id", "m1")] == parse_qsl(query)
+
+
+MAKERS = [
+    pytest.param(maker, id=f"{name} {kind}")
+    for name, item in SURFACES.items()
+    for kind, maker in {
+        "chat": item.create_chat(),
+        "prompt": item.post_prompt("c1", None, "a"),
+        "assistant": item.post_assistant("c1", "p1", QUESTION),
+    }.items()
+]
+
+
+@pytest.mark.parametrize("call", MAKERS)
+def test_good_id(call: Call[str]) -> None:
+    """The id of what was made is given back as it came, other fields aside."""
+    assert "06b030aa-b04f" == call.parse({"id": "06b030aa-b04f", "title": None})
+    assert "x" * ID_LIMIT == call.parse({"id": "x" * ID_LIMIT})
+
+
+@pytest.mark.parametrize("call", MAKERS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(None, id="empty body"),
+        pytest.param([], id="list"),
+        pytest.param("c1", id="string"),
+        pytest.param({}, id="no id"),
+        pytest.param({"id": None}, id="null"),
+        pytest.param({"id": 5}, id="number"),
+        pytest.param({"id": True}, id="boolean"),
+        pytest.param({"id": ["c1"]}, id="in a list"),
+        pytest.param({"id": ""}, id="empty"),
+        pytest.param({"id": "."}, id="dot"),
+        pytest.param({"id": ".."}, id="two dots"),
+        pytest.param({"id": "a\r\nX: y"}, id="line end"),
+        pytest.param({"id": "a\0"}, id="NUL"),
+        pytest.param({"id": "\x1b[31m"}, id="terminal escape"),
+        pytest.param({"id": "\u202eab"}, id="text direction"),
+        pytest.param({"id": "\ud83d"}, id="half a pair"),
+        pytest.param({"id": "x" * (ID_LIMIT + 1)}, id="too long"),
+    ],
+)
+def test_ids_that_cannot_be(call: Call[str], data: Any) -> None:
+    """An answer without an id that can go into a path is refused."""
+    with pytest.raises(ProtocolError, match="id"):
+        call.parse(data)
+
+
+@pytest.mark.parametrize("surface", BOTH)
+def test_answers(surface: Surface) -> None:
+    """Chats, messages and models are read from their JSON, and what says nothing is ignored."""
+    messages = [{"id": "m1", "content": "a"}, {"id": "m0"}]
+
+    assert [Message("m1", "a"), Message("m0")] == surface.get_chat("c1").parse({"id": "c1", "messages": messages})
+    assert Message("m1", "a") == surface.get_message("c1", "m1").parse(messages[0])
+    assert [ModelInfo("m")] == surface.list_models().parse([{"name": "m"}])
+    nothing: list[Any] = [None, "", {}]
+    for call in (surface.delete_chat("c1"), surface.update_chat("c1")):
+        assert [None, None, None] == list(map(call.parse, nothing))
+
+
+@pytest.mark.parametrize("surface", BOTH)
+@pytest.mark.parametrize(
+    "data",
+    [pytest.param(value, id=json.dumps(value)) for value in NO_CHATS],
+)
+def test_malformed_chat(surface: Surface, data: Any) -> None:
+    """A chat without a list of messages is refused."""
+    with pytest.raises(ProtocolError, match="messages"):
+        surface.get_chat("c1").parse(data)
+
+
+@pytest.mark.parametrize("surface", BOTH)
+@pytest.mark.parametrize("data", [pytest.param(value, id=json.dumps(value)) for value in NO_MODELS])
+def test_malformed_list_of_models(surface: Surface, data: Any) -> None:
+    """What is no list of models is refused."""
+    with pytest.raises(ProtocolError, match="model"):
+        surface.list_models().parse(data)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (300, APIError),
+        (307, APIError),
+        (400, RequestError),
+        (401, AuthError),
+        (403, AuthError),
+        (404, NotFoundError),
+        (405, APIError),
+        (413, RequestError),
+        (422, RequestError),
+        (429, RateLimitError),
+        (500, APIError),
+        (502, APIError),
+        (503, BusyError),
+        (504, APIError),
+        (999, APIError),
+    ],
+)
+def test_class_of_a_status(status: int, expected: type[APIError]) -> None:
+    """A status has the class that is promised, and any other has their base."""
+    assert expected is error_class(status)
+
+
+@pytest.mark.parametrize(
+    ("status", "surface", "words"),
+    [
+        pytest.param(401, WEBSITE, "cookies=", id="website 401"),
+        pytest.param(403, WEBSITE, "cookies=", id="website 403"),
+        pytest.param(401, INFERENCE, "token=", id="inference 401"),
+        pytest.param(403, INFERENCE, "token=", id="inference 403"),
+        pytest.param(404, WEBSITE, "base_url", id="404"),
+        pytest.param(503, INFERENCE, "try again", id="503"),
+    ],
+)
+def test_advice(status: int, surface: Surface, words: str) -> None:
+    """The advice names the argument of the surface in use."""
+    assert words in advice(status, surface)
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 418])
+def test_no_advice(status: int) -> None:
+    """Where there is nothing to say, nothing is said."""
+    assert "" == advice(status, WEBSITE)
+
+
+FIELD_LIST = [{"loc": ["body", "x"], "msg": "m", "type": "t"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "detail"),
+    [
+        pytest.param({"message": "a"}, "text", "a", id="website"),
+        pytest.param({"detail": "a"}, "text", "a", id="inference"),
+        pytest.param({"message": FIELD_LIST}, "text", FIELD_LIST, id="website fields"),
+        pytest.param({"detail": FIELD_LIST}, "text", FIELD_LIST, id="inference fields"),
+        pytest.param({"message": "", "detail": "b"}, "text", "", id="empty message"),
+        pytest.param({"message": None, "detail": "b"}, "text", "b", id="message null"),
+        pytest.param({"message": {"a": 1}}, "text", "text", id="message object"),
+        pytest.param({"detail": 5}, "text", "text", id="detail number"),
+        pytest.param({"error": "a"}, "text", "text", id="other key"),
+        pytest.param(["a"], "text", "text", id="list"),
+        pytest.param("a", '"a"', '"a"', id="string"),
+        pytest.param(None, "Internal Server Error", "Internal Server Error", id="plain text"),
+        pytest.param(None, "", "", id="nothing"),
+    ],
+)
+def test_error_detail(data: Any, text: str, detail: Any) -> None:
+    """The server's explanation is its own value, and where it has no place of its own the whole text."""
+    assert detail == error_detail(data, text)
+
+
+@pytest.mark.parametrize(
+    ("messages", "prompt"),
+    [
+        pytest.param([("user", " Hi\n")], " Hi\n", id="one"),
+        pytest.param([("assistant", "Hi")], "Hi", id="one of another role"),
+        pytest.param([("user", "a"), ("assistant", "b")], "User: a\nAssistant: b\nAssistant:", id="two"),
+        pytest.param([("sYsTeM", "a"), ("fOO bar", "b\nc")], "System: a\nFoo bar: b\nc\nAssistant:", id="capitalised"),
+        pytest.param([("user", ""), ("user", "b")], "User: \nUser: b\nAssistant:", id="empty"),
+    ],
+)
+def test_format_prompt(messages: list[tuple[str, str]], prompt: str) -> None:
+    """One message is its content; several are a line with the capitalised role each, and a last line for the answer."""
+    assert prompt == format_prompt(messages)
+
+
+def message(role: Any, content: Any) -> dict[str, Any]:
+    """Make one of the user's messages."""
+    return {"role": role, "content": content}
+
+
+USER, SYSTEM = message("user", "Why?"), message("system", "Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        pytest.param("Why?", ("Why?", None), id="string"),
+        pytest.param(" \n", (" \n", None), id="white space"),
+        pytest.param([USER], ("Why?", None), id="list of one"),
+        pytest.param((USER,), ("Why?", None), id="tuple"),
+        pytest.param([message("prompter", "Why?")], ("Why?", None), id="prompter"),
+        pytest.param([message("assistant", "So.")], ("So.", None), id="assistant alone"),
+        pytest.param([{**USER, "name": "x"}], ("Why?", None), id="other keys"),
+        pytest.param([SYSTEM, USER], ("Why?", "Be brief."), id="system first"),
+        pytest.param(
+            [message("prompter", "a"), message("assistant", "b"), USER],
+            ("User: a\nAssistant: b\nUser: Why?\nAssistant:", None),
+            id="several",
+        ),
+        pytest.param(
+            [SYSTEM, USER, SYSTEM],
+            ("User: Why?\nSystem: Be brief.\nAssistant:", "Be brief."),
+            id="system first and later",
+        ),
+        pytest.param([USER, SYSTEM], ("User: Why?\nSystem: Be brief.\nAssistant:", None), id="system later"),
+    ],
+)
+def test_read_messages(messages: Any, expected: tuple[str, str | None]) -> None:
+    """Messages become one prompt, and a system message at the start the system prompt."""
+    assert expected == read_messages(messages, None)
+
+
+def test_system_prompt_is_passed_on() -> None:
+    """The argument `system_prompt` is given back beside messages without one at the start."""
+    assert ("Why?", "Be brief.") == read_messages([USER], "Be brief.")
+    assert ("Why?", "") == read_messages("Why?", "")
+
+
+def test_messages_are_not_changed() -> None:
+    """The caller's list and its messages stay as they were."""
+    messages = [dict(SYSTEM), message("prompter", "a"), dict(USER)]
+    read_messages(messages, None)
+
+    assert [SYSTEM, message("prompter", "a"), USER] == messages
+
+
+@pytest.mark.parametrize(
+    ("messages", "system_prompt", "words"),
+    [
+        pytest.param(None, None, "messages must be a string or a list", id="none"),
+        pytest.param(5, None, "messages must be .* not int", id="number"),
+        pytest.param(b"Why?", None, "messages must be .* not bytes", id="bytes"),
+        pytest.param(bytearray(b"Why?"), None, "messages must be .* not bytearray", id="bytearray"),
+        pytest.param(USER, None, "messages must be .* not dict", id="a message alone"),
+        pytest.param(iter([USER]), None, "messages must be .* not list_iterator", id="iterator"),
+        pytest.param({"a"}, None, "messages must be .* not set", id="set"),
+        pytest.param("", None, "messages is empty", id="empty string"),
+        pytest.param([], None, "messages is empty", id="empty list"),
+        pytest.param(["Why?"], None, r"messages\[0\] must be a mapping", id="list of strings"),
+        pytest.param([USER, None], None, r"messages\[1\] must be a mapping", id="none in the list"),
+        pytest.param([("user", "Why?")], None, r"messages\[0\] must be a mapping", id="pairs"),
+        pytest.param([{"role": "user"}], None, r"messages\[0\] must be .*'content'", id="no content"),
+        pytest.param([{"content": "a"}], None, r"messages\[0\] must be .*'role'", id="no role"),
+        pytest.param(
+            [USER, message("usr", "a")], None, r"messages\[1\]\['role'\].*'usr'; did you mean 'user'", id="role"
+        ),
+        pytest.param(
+            [message("User", "a")], None, r"messages\[0\]\['role'\].*did you mean 'user'", id="role in capitals"
+        ),
+        pytest.param([message(None, "a")], None, r"messages\[0\]\['role'\].*known are", id="role none"),
+        pytest.param([message(["user"], "a")], None, r"messages\[0\]\['role'\]", id="role list"),
+        pytest.param([message("user", None)], None, r"messages\[0\]\['content'\] must .* NoneType", id="content none"),
+        pytest.param(
+            [message("user", [{"type": "text"}])], None, r"messages\[0\]\['content'\] .* list", id="content list"
+        ),
+        pytest.param([message("user", b"a")], None, r"messages\[0\]\['content'\] .* bytes", id="content bytes"),
+        pytest.param([USER, message("user", "")], None, r"messages\[1\]\['content'\] is empty", id="content empty"),
+        pytest.param("ab\0", None, "messages has a NUL at character 2", id="NUL"),
+        pytest.param("a\ud83d", None, "messages has half of a surrogate pair at character 1", id="high half"),
+        pytest.param("\ude42", None, "messages has half of a surrogate pair at character 0", id="low half"),
+        pytest.param([message("user", "\0")], None, r"messages\[0\]\['content'\] has a NUL", id="NUL in the list"),
+        pytest.param([SYSTEM], None, "messages has only a system message", id="system alone"),
+        pytest.param([SYSTEM], "Be brief.", "messages has only a system message", id="system alone and argument"),
+        pytest.param([SYSTEM, USER], "Be brief.", "system_prompt .* choose one", id="two system prompts"),
+        pytest.param([SYSTEM, USER], "", "system_prompt .* choose one", id="two system prompts, one empty"),
+        pytest.param("Why?", 5, "system_prompt must be a string, not int", id="system_prompt number"),
+        pytest.param("Why?", "a\0", "system_prompt has a NUL at character 1", id="system_prompt NUL"),
+        pytest.param("Why?", "\ud83d", "system_prompt has half", id="system_prompt half a pair"),
+        pytest.param(
+            [message(10**5000, "a")],
+            None,
+            r"messages\[0\]\['role'\]",
+            id="role huge",
+        ),
+    ],
+)
+def test_bad_messages(messages: Any, system_prompt: Any, words: str) -> None:
+    """A bad argument is refused, and the error names the argument and what is wrong with it."""
+    with pytest.raises(ConfigurationError, match=words):
+        read_messages(messages, system_prompt)
+
+
+def test_long_content_is_not_quoted() -> None:
+    """An error about a prompt does not repeat the prompt."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_messages([message("user", "confidential \0")], None)
+
+    assert "confidential" not in str(caught.value)
+
+
+def test_check_text_of_what_is_fine() -> None:
+    """None, empty text and characters beyond the basic plane can be stored."""
+    for value in (None, "", "\N{SLIGHTLY SMILING FACE}\n\u2028"):
+        check_text("argument", value)
