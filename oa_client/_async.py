@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import threading
+import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
@@ -59,9 +60,10 @@ class _Feed:
         self._lock = threading.RLock()
         self._room = threading.Event()
         self._is_full = False
-        self._waiter: anyio.Event | None = None
+        self._waiters: list[anyio.Event] = []
         self._post: Callable[[Callable[[], object]], object] | None = None
         self._rested = 0.0
+        self._thread = threading.Thread(target=self._run, name="oa-client stream", daemon=True)
 
     def launch(self) -> None:
         """Start the thread; to be called in the event loop that the items go to."""
@@ -69,7 +71,7 @@ class _Feed:
         # anyio's own way into the loop waits until it is there, which doubles the cost of a token.
         loop = getattr(token, "native_token", token)
         self._post = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
-        threading.Thread(target=self._run, name="oa-client stream", daemon=True).start()
+        self._thread.start()
 
     @property
     def launched(self) -> bool:
@@ -90,21 +92,22 @@ class _Feed:
         if self._exchange is not None:
             self._exchange.clean_up()
 
+    def join(self, timeout: float) -> None:
+        """Wait until the thread is gone, in another thread, for at most `timeout` seconds."""
+        if self.launched:
+            self._thread.join(timeout)
+
     async def wait(self, until: Callable[[], object]) -> None:
         """Wait until something is true; it is looked at whenever the thread has news and somebody waits."""
         while not until():
-            if self._waiter is not None:
-                raise RuntimeError("another task is waiting for this stream")
             started = monotonic()
             if started - self._rested < REST:
                 await anyio.sleep(REST)
-            waiter = self._waiter = anyio.Event()
-            try:
-                # News that came before the thread could see the waiter.
-                if not until():
-                    await waiter.wait()
-            finally:
-                self._waiter = None
+            waiter = anyio.Event()
+            self._waiters.append(waiter)
+            # News that came before the thread could see the waiter.
+            if not until():
+                await waiter.wait()
             now = monotonic()
             self._rested = now if now - started < REST else 0.0
 
@@ -121,7 +124,7 @@ class _Feed:
             self._wake()
             for item in self.reply.read():
                 items.append(item)
-                if self._waiter is not None:
+                if self._waiters:
                     self._wake()
                 if len(items) >= READ_AHEAD:
                     self._wait_for_room()
@@ -146,10 +149,11 @@ class _Feed:
             self._room.wait()
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and self._post is not None:
+        """Wake each who waits, once: it looks again for itself, and comes back if there is nothing for it."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
             try:
-                self._post(waiter.set)
+                self._post(waiter.set)  # type: ignore[misc]  # it was launched
             except RuntimeError:
                 # The event loop is over.
                 self.stop()
@@ -170,6 +174,7 @@ class AsyncStream(AsyncGenerator[str, None]):
         self._message: Message | None = None
         self._closed = False
         self._credit = GENEROSITY
+        self._is_read = False
 
     def __repr__(self) -> str:
         state = "complete" if self._message else "closed" if self._closed else "open" if self._feed.reply else "new"
@@ -219,8 +224,11 @@ class AsyncStream(AsyncGenerator[str, None]):
 
     async def _fill(self) -> None:
         """Wait for an item; at the end raise what the reply ended with, or StopAsyncIteration."""
+        if self._is_read:
+            raise RuntimeError("another task is waiting for this stream")
         feed = self._feed
         self._credit = GENEROSITY
+        self._is_read = True
         try:
             await self._open()
             feed.make_room()
@@ -231,6 +239,8 @@ class AsyncStream(AsyncGenerator[str, None]):
         except BaseException:
             self._stop()
             raise
+        finally:
+            self._is_read = False
         if not self._items:
             error, feed.error = feed.error, None
             if error is not None and not self._closed:
@@ -363,6 +373,7 @@ class AsyncClient:
             model=model,
             serialize=serialize,
         )
+        self._feeds: weakref.WeakSet[_Feed] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"<Async{repr(self._client)[1:]}"
@@ -393,7 +404,9 @@ class AsyncClient:
         question = self._client._read_question(
             messages, model, sampling, system_prompt, user_profile, response_instructions, plugins
         )
-        return AsyncStream(_Feed(partial(_start, self._client, question, keep)))
+        feed = _Feed(partial(_start, self._client, question, keep))
+        self._feeds.add(feed)
+        return AsyncStream(feed)
 
     async def ask(
         self,
@@ -427,7 +440,14 @@ class AsyncClient:
     async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""
         self._client._stop()
-        return await _in_thread(partial(self._client.close, timeout))
+        return await _in_thread(partial(self._close, timeout, list(self._feeds)))
+
+    def _close(self, timeout: float, feeds: Sequence[_Feed]) -> tuple[str, ...]:
+        deadline = monotonic() + timeout
+        undeleted = self._client.close(timeout)
+        for feed in feeds:
+            feed.join(max(0.0, deadline - monotonic()))
+        return undeleted
 
     async def __aenter__(self) -> AsyncClient:
         return self

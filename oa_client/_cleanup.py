@@ -24,6 +24,8 @@ from ._wire import DELETABLE_STATES, FINAL_STATES, Call
 DEADLINE = 600.0
 #: seconds between looks at an answer that is not final: short at first, for short answers.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+#: seconds that a chat which is being made when its user leaves may take: without its id nobody could delete it.
+GRACE = 2.0
 #: seconds for all that is left at the interpreter's exit.
 EXIT_TIMEOUT = 5.0
 #: seconds to connect, and without a byte, for a call of the clean-up.
@@ -49,13 +51,21 @@ class _Remains:
 _unfinished: set[Cleanup] = set()
 
 
+@dataclass(slots=True)
+class _Fuse:
+    """An interrupt to be fired, and when."""
+
+    interrupt: Interrupt
+    due: float = field(default_factory=lambda: monotonic() + GRACE)
+
+
 class Cleanup:
     """Deletes chats in a thread of its own, which lives while there are any."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         # Never blocks and is re-entrant, so that the garbage collector may put into it. None: look again.
-        self._inbox: queue.SimpleQueue[_Remains | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Remains | _Fuse | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._interrupt = Interrupt()
@@ -65,6 +75,11 @@ class Cleanup:
     def leave(self, chat_id: str, message_id: str | None) -> None:
         """Note a chat, without starting anything: for the garbage collector."""
         self._inbox.put(_Remains(chat_id, message_id))
+        _unfinished.add(self)
+
+    def fire_later(self, interrupt: Interrupt) -> None:
+        """Fire an interrupt in `GRACE` seconds; starts nothing, as `leave`."""
+        self._inbox.put(_Fuse(interrupt))
         _unfinished.add(self)
 
     def start(self) -> None:
@@ -90,7 +105,7 @@ class Cleanup:
         return tuple(dict.fromkeys(self._failed))
 
     def _run(self) -> None:
-        waiting: list[_Remains] = []
+        waiting: list[_Remains | _Fuse] = []
         while True:
             with self._lock:
                 if not waiting and self._inbox.empty():
@@ -98,17 +113,23 @@ class Cleanup:
                     _unfinished.discard(self)
                     return
             waiting += self._receive(waiting)
-            for remains in [item for item in waiting if item.due <= monotonic()]:
-                if self._is_settled(remains):
-                    waiting.remove(remains)
-                elif self._left(remains) <= 0:
-                    waiting.remove(remains)
-                    self._give_up(remains, "its answer was not final in time")
-                else:
-                    remains.due = monotonic() + min(remains.pause, self._left(remains))
-                    remains.pause = min(2 * remains.pause, LAST_PAUSE)
+            waiting = [item for item in waiting if item.due > monotonic() or not self._is_done(item)]
 
-    def _receive(self, waiting: list[_Remains]) -> list[_Remains]:
+    def _is_done(self, item: _Remains | _Fuse) -> bool:
+        """Do what is due; return whether that was the last."""
+        if isinstance(item, _Fuse):
+            item.interrupt.fire()
+            return True
+        if self._is_settled(item):
+            return True
+        if self._left(item) <= 0:
+            self._give_up(item, "its answer was not final in time")
+            return True
+        item.due = monotonic() + min(item.pause, self._left(item))
+        item.pause = min(2 * item.pause, LAST_PAUSE)
+        return False
+
+    def _receive(self, waiting: list[_Remains | _Fuse]) -> list[_Remains | _Fuse]:
         """Wait until one of those that wait is due or something comes, and return what came."""
         pause = min((item.due - monotonic() for item in waiting), default=0.0)
         try:
@@ -118,7 +139,8 @@ class Cleanup:
         if item is not None:
             return [item]
         for remains in waiting:
-            remains.due, remains.pause = 0.0, FIRST_PAUSE
+            if isinstance(remains, _Remains):
+                remains.due, remains.pause = 0.0, FIRST_PAUSE
         return []
 
     def _left(self, remains: _Remains) -> float:

@@ -301,7 +301,7 @@ class Client:
         with self._guard(exchange):
             question = self._complete(question, exchange)
             check_size(surface, question)
-            chat_id = exchange.chat_id = exchange.send(surface.create_chat())
+            chat_id = exchange.create_chat()
             prompt_id = exchange.send(surface.post_prompt(chat_id, None, question.prompt))
             with turns.turn(exchange) if turns else nullcontext():
                 exchange.clock.ask()

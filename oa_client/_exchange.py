@@ -48,6 +48,8 @@ class Exchange:
         self._retry = retry
         self._cleanup = cleanup
         self._chat_is_ours = cleanup is not None
+        self._is_creating = False
+        self._stop_is_wanted = False
         _alive.add(self)
 
     @property
@@ -58,7 +60,23 @@ class Exchange:
     @property
     def stopped(self) -> bool:
         """Whether `stop()` was called."""
-        return self.interrupt.fired
+        return self._stop_is_wanted
+
+    def create_chat(self) -> str:
+        """
+        Make a chat and return its id; errors as `send`.
+
+        If the exchange is stopped meanwhile, the answer is waited for all the same, for a short time: without the id
+        nobody could delete the chat.
+        """
+        self._is_creating = True
+        try:
+            self.chat_id = self.send(self.surface.create_chat())
+        finally:
+            self._is_creating = False
+        if self._stop_is_wanted:
+            self.stop()
+        return self.chat_id
 
     def send(self, call: Call[_T]) -> _T:
         """Send a call, again if that is safe; errors as `Transport.send`."""
@@ -79,7 +97,11 @@ class Exchange:
 
     def stop(self) -> None:
         """End the exchange, from any thread: wake who waits, and leave the chat. Waits for nothing, starts nothing."""
-        self.interrupt.fire()
+        self._stop_is_wanted = True
+        if self._is_creating and self._cleanup is not None:
+            self._cleanup.fire_later(self.interrupt)
+        else:
+            self.interrupt.fire()
         self.leave_chat()
 
     def leave_chat(self) -> None:

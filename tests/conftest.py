@@ -11,6 +11,9 @@ from .scripted import OpenAssistantScript, Surface
 
 _VARIABLES = ("OA_BASE_URL", "OA_TOKEN", "OA_COOKIE", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
+#: The process's local server, and the idle workers that event loops keep.
+_LASTING_THREADS = ("oa-client local server", "AnyIO worker", "Trio thread")
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,8 +27,8 @@ def _no_thread_is_left() -> Iterator[None]:
     """Fail a test after which a thread goes on that was not there before."""
     before = set(threading.enumerate())
     yield
-    left = [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
-    assert [thread.name for thread in left if not thread.name.startswith("oa-client local server")] == []
+    left = [thread.name for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+    assert [name for name in left if not name.startswith(_LASTING_THREADS)] == []
 
 
 @pytest.fixture(params=["website", "inference"])

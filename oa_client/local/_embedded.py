@@ -163,7 +163,8 @@ def _load(path: Path) -> Any:
     settings.warmup = False
     # xllamacpp opens an HTTP server of its own, by default without a key and to every web page.
     settings.api_keys = [secrets.token_urlsafe(32)]
-    settings.ui = False
+    # Before the release of June 2026 it was called webui.
+    setattr(settings, "ui" if hasattr(settings, "ui") else "webui", False)
     try:
         return xllamacpp.Server(settings)
     except RuntimeError as error:
