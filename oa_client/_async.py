@@ -41,7 +41,7 @@ REST = 0.001
 _T = TypeVar("_T")
 
 
-class _Feed:
+class Feed:
     """
     Carries the items of one reply from the thread that reads it to the event loop.
 
@@ -167,7 +167,7 @@ class AsyncStream(AsyncGenerator[str, None]):
     the errors of `AsyncClient.stream` come from there. Cancelling whoever waits for it closes it.
     """
 
-    def __init__(self, feed: _Feed) -> None:
+    def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._items = feed.items
         self._text = io.StringIO()
@@ -373,7 +373,7 @@ class AsyncClient:
             model=model,
             serialize=serialize,
         )
-        self._feeds: weakref.WeakSet[_Feed] = weakref.WeakSet()
+        self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"<Async{repr(self._client)[1:]}"
@@ -404,7 +404,7 @@ class AsyncClient:
         question = self._client._read_question(
             messages, model, sampling, system_prompt, user_profile, response_instructions, plugins
         )
-        feed = _Feed(partial(_start, self._client, question, keep))
+        feed = Feed(partial(_start, self._client, question, keep))
         self._feeds.add(feed)
         return AsyncStream(feed)
 
@@ -442,7 +442,7 @@ class AsyncClient:
         self._client._stop()
         return await _in_thread(partial(self._close, timeout, list(self._feeds)))
 
-    def _close(self, timeout: float, feeds: Sequence[_Feed]) -> tuple[str, ...]:
+    def _close(self, timeout: float, feeds: Sequence[Feed]) -> tuple[str, ...]:
         deadline = monotonic() + timeout
         undeleted = self._client.close(timeout)
         for feed in feeds:

@@ -26,7 +26,7 @@ from ._stream import Reply, Stream
 from ._target import Cookies, Target, find_target
 from ._transport import Interrupted, Transport
 from ._turns import Turns
-from ._wire import Inference, Question, check_size, check_text, read_messages
+from ._wire import Inference, Question, Surface, Website, check_size, check_text, read_messages
 
 #: seconds that `Client.close` waits for chats to be deleted.
 CLOSE_TIMEOUT = 10.0
@@ -84,6 +84,8 @@ class Client:
         ConfigurationError: if an argument or variable is wrong; nothing is sent.
     """
 
+    _website: Surface = Website()
+
     def __init__(
         self,
         base_url: str | None = None,
@@ -103,7 +105,7 @@ class Client:
         self._model = model
         self._retry = Retry(max_retries)
         self._turns = Turns() if serialize else None
-        self._target = find_target(base_url, cookies, token, os.environ)
+        self._target = find_target(base_url, cookies, token, os.environ, self._website)
         # Not a partial(), whose repr shows the headers.
         self._make_transport: Callable[[Target], Transport] = lambda target: Transport(
             target, headers=headers, proxy=proxy, session=session

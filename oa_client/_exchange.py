@@ -36,6 +36,7 @@ class Exchange:
         interrupt: ends whatever the exchange waits for.
         chat_id: the chat that was made; None before.
         message_id: the answer that was asked for; None before.
+        must_delete: whether it is an error if the chat of a complete answer cannot be deleted.
     """
 
     def __init__(self, transport: Transport, timeout: Timeout, retry: Retry, cleanup: Cleanup | None) -> None:
@@ -45,6 +46,7 @@ class Exchange:
         self.interrupt = Interrupt()
         self.chat_id: str | None = None
         self.message_id: str | None = None
+        self.must_delete = False
         self._retry = retry
         self._cleanup = cleanup
         self._chat_is_ours = cleanup is not None
@@ -110,8 +112,8 @@ class Exchange:
             self._chat_is_ours = False
             self._cleanup.leave(self.chat_id, self.message_id)
 
-    def delete_chat(self) -> None:
-        """Delete the chat, if it is to be: its answer is final. Never fails: what does not work here is left."""
+    def delete_chat(self) -> OAError | None:
+        """Delete the chat, if it is to be: its answer is final. What does not work here is left to the clean-up."""
         if self._chat_is_ours and self.chat_id is not None:
             try:
                 self.send_once(self.surface.delete_chat(self.chat_id))
@@ -119,6 +121,8 @@ class Exchange:
             except OAError as error:
                 _log.debug("chat %s could not be deleted at once: %s", self.chat_id, error)
                 self.leave_chat()
+                return error
+        return None
 
     def clean_up(self) -> None:
         """Have what was left seen to, in the background."""

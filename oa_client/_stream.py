@@ -133,7 +133,9 @@ class Reply:
                 write(rest)
                 yield rest
             self.message = final
-            self._finish()
+            undeleted = self._finish()
+            if undeleted is not None and self.exchange.must_delete:
+                raise undeleted
             yield MessageEvent(final)
         except OAError as error:
             if not self.exchange.stopped:
@@ -305,10 +307,10 @@ class Reply:
             )
         return ""
 
-    def _finish(self) -> None:
-        """Read the body to its end and delete the chat: the answer is final. Never fails."""
+    def _finish(self) -> OAError | None:
+        """Read the body to its end and delete the chat: the answer is final. Never fails, but may return why."""
         self._body.drain()
-        self.exchange.delete_chat()
+        return self.exchange.delete_chat()
 
 
 def _bare(text: str) -> str:

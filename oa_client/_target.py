@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 from ._errors import ConfigurationError
-from ._wire import DEFAULT_MODEL, Inference, Surface, Website
+from ._wire import DEFAULT_MODEL, Inference, Surface
 
 Cookies = str | Mapping[str, str] | CookieJar
 
@@ -58,10 +58,12 @@ class Target:
 
 
 def find_target(
-    base_url: str | None, cookies: Cookies | None, token: str | None, environ: Mapping[str, str]
+    base_url: str | None, cookies: Cookies | None, token: str | None, environ: Mapping[str, str], website: Surface
 ) -> Target | None:
     """
     Return where to send calls, or None if nothing says so and the local server is meant.
+
+    `website` is the dialect for a website.
 
     Raises:
         ConfigurationError: names the argument or variable that is wrong.
@@ -95,8 +97,8 @@ def find_target(
     if token is not None:
         return Target(url, Inference(), {"Authorization": f"Bearer {_check_token(token_name, token)}"})
     if cookies is not None:
-        return Target(url, Website(), {"Cookie": _cookie_header(cookie_name, cookies, url)})
-    return Target(url, Website(), {})
+        return Target(url, website, {"Cookie": _cookie_header(cookie_name, cookies, url)})
+    return Target(url, website, {})
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -143,12 +145,8 @@ def _check_token(name: str, token: Any) -> str:
 def _cookie_header(name: str, cookies: Any, url: str) -> str:
     """Make the Cookie header; a bare session token gets the name that next-auth looks for at this scheme."""
     if isinstance(cookies, CookieJar):
-        request = Request(f"{url}/api/chat")  # noqa: S310 - never opened: the jar wants one to choose by
-        # A copy: choosing drops what has expired.
-        jar = CookieJar()
-        for cookie in cookies:
-            jar.set_cookie(cookie)
-        jar.add_cookie_header(request)
+        request = _request(url)
+        cookies_for(cookies, url).add_cookie_header(request)
         header = request.get_header("Cookie")
         if not header:
             raise ConfigurationError(f"{name}: the jar holds no cookie for {urlsplit(url).hostname}")
@@ -179,6 +177,22 @@ def _cookie_header(name: str, cookies: Any, url: str) -> str:
         if not isinstance(value, str) or not _COOKIE_VALUE.fullmatch(value):
             raise ConfigurationError(f"{name}: the value of {key!r} is not a cookie value")
     return "; ".join(f"{key}={value}" for key, value in _order_chunks(pairs))
+
+
+def cookies_for(jar: CookieJar, url: str) -> CookieJar:
+    """Return those cookies of a jar that go to a URL, in a new one: asking a jar drops what has expired from it."""
+    chosen = CookieJar()
+    for cookie in jar:
+        alone, request = CookieJar(), _request(url)
+        alone.set_cookie(cookie)
+        alone.add_cookie_header(request)
+        if request.has_header("Cookie"):
+            chosen.set_cookie(cookie)
+    return chosen
+
+
+def _request(url: str) -> Request:
+    return Request(f"{url}/api/chat")  # noqa: S310 - never opened: a jar wants one to choose by
 
 
 def _parse_cookies(name: str, header: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -205,6 +205,13 @@ class Website:
         return Call("GET", "/api/chat/models", _models)
 
 
+class OriginalWebsite(Website):
+    """The website as the gpt4free provider calls it: the events by POST, which the website takes as well."""
+
+    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
+        return replace(super().open_events(chat_id, message_id), method="POST")
+
+
 class Inference:
     """The inference server: bearer token, ids in the path. Its methods are described in `Surface`."""
 
@@ -362,18 +369,32 @@ def read_messages(messages: Any, system_prompt: str | None) -> tuple[str, str | 
     return format_prompt(pairs), system_prompt
 
 
-def _read_message(index: int, item: Any, name: str) -> tuple[str, str]:
+def read_any_messages(messages: Any) -> list[tuple[str, str]]:
+    """
+    Check messages with any roles, as the gpt4free provider takes them, and return (role, content) pairs.
+
+    Raises:
+        ConfigurationError: names what is wrong.
+    """
+    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes, bytearray)) or not messages:
+        raise ConfigurationError("messages must be a list of {'role', 'content'}, and not empty")
+    return [_read_message(index, item, f"messages[{index}]['content']", None) for index, item in enumerate(messages)]
+
+
+def _read_message(index: int, item: Any, name: str, roles: Sequence[str] | None = ROLES) -> tuple[str, str]:
     if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys():
         raise ConfigurationError(f"messages[{index}] must be a mapping with 'role' and 'content'")
     role, content = item["role"], item["content"]
-    if role not in ROLES:
+    if roles is None:
+        check_text(f"messages[{index}]['role']", role)
+    elif role not in roles:
         raise ConfigurationError(f"messages[{index}]['role'] is unknown: {show(role)}{did_you_mean(role, ROLES)}")
     if not isinstance(content, str):
         raise ConfigurationError(f"{name} must be a string, not {type(content).__name__}")
     if not content:
         raise ConfigurationError(f"{name} is empty: there is nothing to answer")
     check_text(name, content)
-    return "user" if role == "prompter" else role, content
+    return "user" if role == "prompter" and roles else role, content
 
 
 def check_text(name: str, value: Any) -> None:

@@ -27,12 +27,14 @@ CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 ORDER = [
     *("_errors", "_models", "_events", "_wire", "_target", "_clock", "_sse", "_transport"),
     *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_client", "_async"),
-    *("__init__", "_cli", "__main__"),
+    *("__init__", "_browser", "provider", "_cli", "__main__"),
 ]
 HOMES = {
     "sseclient": {"_sse"},
     "urllib3": {"_transport"},
     "requests": {"_transport", "_errors", "_client", "_async"},  # in the clients for the type of `session=`
+    "anyio": {"_async", "provider"},  # in the provider for the blocking portal
+    "browser_cookie3": {"_browser"},
     "click": {"_cli"},
     "rich": {"_cli"},
 }

@@ -24,7 +24,7 @@ Expected = tuple[str, type[Any], dict[str, str]]
 
 def found(base_url: Any = None, cookies: Any = None, token: Any = None, **environ: str) -> Target | None:
     """Find a target; other names are variables of the environment."""
-    return find_target(base_url, cookies, token, environ)
+    return find_target(base_url, cookies, token, environ, Website())
 
 
 def parts(target: Target | None) -> Expected | None:

@@ -17,7 +17,7 @@ import requests.auth
 from .._errors import ConfigurationError, OAError, ProtocolError
 from .._models import Timeout
 from .._target import Target
-from .._wire import Call
+from .._wire import Call, error_detail
 from .connection import Session, operation
 from .failure import NOT_OURS, Failures, is_secret
 from .interrupt import Interrupt, Interrupted
@@ -111,7 +111,14 @@ class Transport:
             interrupt.detach()
         if response.status_code >= 300:
             raise self._failures.refusal(response, body, call)
-        return call.parse(_load_json(body, call, response))
+        data = _load_json(body, call, response)
+        try:
+            return call.parse(data)
+        except ProtocolError:
+            if error_detail(data, ""):
+                # An error, whatever its status.
+                raise self._failures.refusal(response, body, call) from None
+            raise
 
     def open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
         """

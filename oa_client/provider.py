@@ -1,0 +1,218 @@
+"""
+`OpenAssistant`, for code that was written against the gpt4free provider of that name.
+
+What goes over the wire is what that provider sent (g4f-fork 0.1.9.5, the last release that had it): the website's API,
+a browser's User-Agent, its sampling values with their nulls, the prompt in its wrapping. Unlike it, an error event
+raises, and the chat is deleted also when the consumer leaves early or an error occurs.
+
+For an HTTP failure the original raised aiohttp's `ClientResponseError`. Catch `requests.HTTPError` in its place; it has
+the same `status`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from anyio.from_thread import start_blocking_portal
+
+from ._async import AsyncStream, Feed
+from ._browser import browser_cookies
+from ._client import Client
+from ._errors import APIError
+from ._exchange import Exchange
+from ._stream import Reply
+from ._target import Cookies
+from ._wire import OriginalWebsite, Question, format_prompt, read_any_messages
+
+__all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
+
+Messages = Sequence[Mapping[str, str]]
+
+_USER_AGENT = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/111.0.0.0 Safari/537.36"
+)
+_SAMPLING: Mapping[str, Any] = {
+    "top_k": 50,
+    "top_p": None,
+    "typical_p": None,
+    "temperature": 0.35,
+    "repetition_penalty": 1.1111111111111112,
+    "max_new_tokens": 1024,
+}
+
+
+class AsyncResult(AsyncStream):
+    """
+    The answer as an async generator of text, which may be awaited first, with itself as the result.
+
+    `async for text in create_async_generator(…)` and `async for text in await create_async_generator(…)` both work.
+    It is neither a coroutine nor a native async generator: `asyncio.create_task` refuses it, and
+    `inspect.isasyncgen` is false.
+    """
+
+    def __await__(self) -> Generator[None, None, AsyncResult]:
+        yield from ()
+        return self
+
+
+class _Parameters:
+    """`params` as the original has it: what `create_async_generator` takes, as text; a property of the class."""
+
+    def __get__(self, instance: object, owner: type[AsyncGeneratorProvider]) -> str:
+        lines = []
+        for name, parameter in inspect.signature(owner.create_async_generator).parameters.items():
+            if name == "kwargs":
+                continue
+            line = f"\n    {name}"
+            if name != "model" and parameter.annotation is not parameter.empty:
+                line += f": {parameter.annotation}"
+            if parameter.default is not parameter.empty:
+                line += f" = {parameter.default!r}"
+            lines.append(line)
+        return f"g4f.Provider.{owner.__name__} supports: ({','.join(lines)}\n)"
+
+
+class AsyncGeneratorProvider:
+    """
+    What gpt4free expects of a provider whose answer is an async generator.
+
+    Attributes:
+        url: the page of the service.
+        working: whether the service is known to answer.
+        needs_auth: whether it needs cookies.
+        supports_stream: whether the answer comes in pieces.
+        params: what `create_async_generator` takes, as text.
+    """
+
+    url: ClassVar[str]
+    working: ClassVar[bool] = False
+    needs_auth: ClassVar[bool] = False
+    supports_stream: ClassVar[bool] = True
+    supports_gpt_35_turbo: ClassVar[bool] = False
+    supports_gpt_4: ClassVar[bool] = False
+    supports_message_history: ClassVar[bool] = False
+    params = _Parameters()
+
+    @classmethod
+    @abstractmethod
+    def create_async_generator(cls, model: str, messages: Messages, **kwargs: Any) -> AsyncResult:
+        """Ask, and return the answer as it comes."""
+
+    @classmethod
+    async def create_async(cls, model: str, messages: Messages, **kwargs: Any) -> str:
+        """Ask, and return the whole answer; arguments and errors as `create_async_generator`."""
+        return "".join([text async for text in cls.create_async_generator(model, messages, **kwargs)])
+
+    @classmethod
+    def create_completion(
+        cls, model: str, messages: Messages, stream: bool = True, **kwargs: Any
+    ) -> Generator[str, None, None]:
+        """
+        Ask, and yield the answer, blocking; arguments and errors as `create_async_generator`.
+
+        It has an event loop of its own, in a thread, so it works inside a running one and in a notebook too. `stream`
+        is accepted and does nothing, as in the original.
+        """
+        with start_blocking_portal() as portal:
+            answer = cls.create_async_generator(model, messages, **kwargs)
+            try:
+                while True:
+                    try:
+                        text = portal.call(answer.__anext__)
+                    except StopAsyncIteration:
+                        return
+                    yield text
+            finally:
+                portal.call(answer.aclose)
+
+
+class OpenAssistant(AsyncGeneratorProvider):
+    """
+    The provider. A subclass that sets `url` to the chat page of another Open-Assistant talks to that one.
+
+    ```python
+    class Mine(OpenAssistant):
+        url = "https://oa.example.org/chat"
+
+
+    async for text in Mine.create_async_generator("", [{"role": "user", "content": "Hello"}], cookies=cookies):
+        print(text, end="", flush=True)
+    ```
+
+    Attributes:
+        model: what answers if the model is an empty string or None.
+    """
+
+    url = "https://open-assistant.io/chat"
+    needs_auth = True
+    #: The hosted service closed in 2023.
+    working = False
+    supports_stream = True
+    model: ClassVar[str] = "OA_SFT_Llama_30B_6"
+
+    @classmethod
+    def create_async_generator(
+        cls, model: str, messages: Messages, proxy: str | None = None, cookies: Cookies | None = None, **kwargs: Any
+    ) -> AsyncResult:
+        """
+        Ask, and return the answer as it comes.
+
+        Nothing happens before the first item is asked for, and all errors come then or later.
+
+        Args:
+            model: a name that the site knows; empty for the default.
+            messages: `{"role", "content"}` with any roles; several are flattened into one prompt.
+            proxy: a URL, for every call.
+            cookies: of the site's session; without them, those of the user's browsers (extra `browser`).
+            **kwargs: sampling values, which replace the defaults and are sent as they are.
+
+        Raises:
+            ConfigurationError: if there are no cookies, or an argument is wrong.
+            APIError: if the site answers with an error: a `RuntimeError` whose `args[0]` is the site's message, and a
+                `requests.HTTPError`. Also if the chat cannot be deleted at the end.
+            GenerationError: if the answer is an error; also a `RuntimeError`.
+            OAError: as `oa_client.Stream`.
+        """
+        return AsyncResult(Feed(partial(cls._start, model, messages, proxy, cookies, kwargs)))
+
+    @classmethod
+    def _start(
+        cls,
+        model: str | None,
+        messages: Messages,
+        proxy: str | None,
+        cookies: Cookies | None,
+        sampling: Mapping[str, Any],
+        note: Callable[[Exchange], None],
+    ) -> Reply:
+        parts = urlsplit(cls.url)
+        site = f"{parts.scheme}://{parts.netloc}"
+        prompt = f"<s>[INST]\n{format_prompt(read_any_messages(messages))}\n[/INST]"
+        question = Question(prompt, model or cls.model, {**_SAMPLING, **sampling}, plugins=[])
+        client = _Client(
+            site,
+            cookies=cookies or browser_cookies(site),
+            proxy=proxy,
+            headers={"User-Agent": _USER_AGENT},
+            max_retries=0,
+            serialize=False,
+        )
+        exchange = client._exchange(keep=False)
+        exchange.must_delete = True
+        note(exchange)
+        try:
+            return client._start(question, exchange)
+        except APIError as error:
+            if error.detail:
+                error.args = (error.detail,)
+            raise
+
+
+class _Client(Client):
+    _website = OriginalWebsite()
