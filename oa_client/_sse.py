@@ -23,13 +23,19 @@ LINE_LIMIT = 10_000
 
 
 class EventCutter:
-    """Cuts a byte stream, however it is cut up, behind whole events."""
+    """
+    Cuts a byte stream, however it is cut up, behind whole events.
+
+    Attributes:
+        is_empty: whether it holds nothing that is yet to be completed.
+    """
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._held_size = 0
         self._tail = b""
         self._at_start = True
+        self.is_empty = False
 
     def feed(self, piece: bytes) -> bytes:
         """
@@ -38,15 +44,6 @@ class EventCutter:
         Raises:
             ProtocolError: if an event is longer than `EVENT_LIMIT` bytes.
         """
-        # The usual case: one whole event, or several, and nothing before.
-        if not self._held and not self._at_start and piece.endswith(b"\r\n\r\n"):
-            events = piece.replace(b"\r\n", b"\n")
-            if events.isascii() and b"\r" not in events:
-                self._tail = b""
-                return events
-        return self._feed_slowly(piece)
-
-    def _feed_slowly(self, piece: bytes) -> bytes:
         if self._at_start:
             piece = self._tail + piece
             if len(piece) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(piece):
@@ -56,6 +53,7 @@ class EventCutter:
             piece = piece.removeprefix(codecs.BOM_UTF8)
         self._held.append(piece)
         self._held_size += len(piece)
+        self.is_empty = False
         # Only what is new can complete an event; the rest was looked at before.
         seam = self._tail + piece
         self._tail = seam[-2:]
@@ -67,6 +65,7 @@ class EventCutter:
         cut = _behind_last_blank(text)
         rest = text[cut:]
         self._held, self._held_size, self._tail = [rest] if rest else [], len(rest), rest[-2:]
+        self.is_empty = not rest
         events = _clean(text[:cut])
         if events.find(b"\n\n") > LINE_LIMIT and events.count(b"\n", 0, events.find(b"\n\n")) > LINE_LIMIT:
             raise ProtocolError(f"an event has more than {LINE_LIMIT} lines")
@@ -104,6 +103,19 @@ class ServerSentEvent(Protocol):
 
 def read_events(pieces: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     """Yield each event of a stream, as it is complete; one that the end cuts off is dropped, and so are comments."""
-    cutter = EventCutter()
-    events: Iterator[ServerSentEvent] = sseclient.SSEClient(filter(None, map(cutter.feed, pieces))).events()
+    events: Iterator[ServerSentEvent] = sseclient.SSEClient(_cut(pieces)).events()
     return events
+
+
+def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    cutter = EventCutter()
+    for piece in pieces:
+        # The usual case: one whole event, or several, and nothing before.
+        if cutter.is_empty and piece.endswith(b"\r\n\r\n"):
+            events = piece.replace(b"\r\n", b"\n")
+            if events.isascii() and b"\r" not in events:
+                yield events
+                continue
+        events = cutter.feed(piece)
+        if events:
+            yield events

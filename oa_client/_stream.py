@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Generator, Iterator
 from time import monotonic
@@ -150,26 +151,27 @@ class Reply:
     def _pieces(self) -> Iterator[bytes]:
         """Yield the body, under the clock."""
         clock, body = self.exchange.clock, self._body
-        read = self.exchange.timeout.read
+        read = self.exchange.timeout.read or math.inf
+        pieces = body.pieces
         bounded = False
-        pieces = iter(body)
         while True:
-            left = clock.phase_left if clock.phase_left < clock.total_left else clock.total_left
-            if left < (read or left + 1):
-                body.set_timeout(max(left, 0.001))
-                bounded = True
-            elif bounded:
-                body.set_timeout(read)
-                bounded = False
+            if bounded or clock.phase_left < read or clock.total_left < read:
+                body.set_timeout(min(max(clock.left, 0.001), read))
+                bounded = clock.left < read
             started = monotonic()
             try:
                 piece = next(pieces, None)
-            finally:
-                waited = monotonic() - started
-                clock.phase_left -= waited
-                clock.total_left -= waited
-                if clock.phase_left <= 0 or clock.total_left <= 0:
-                    clock.check()
+            except Exception as error:
+                clock.spend(monotonic() - started)
+                clock.check()
+                if self.exchange.stopped:
+                    return
+                raise body.translate(error) from error
+            waited = monotonic() - started
+            clock.phase_left -= waited
+            clock.total_left -= waited
+            if clock.phase_left <= 0 or clock.total_left <= 0:
+                clock.check()
             if piece is None:
                 return
             yield piece

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -23,6 +25,7 @@ from .failure import NOT_OURS, Failures, is_secret
 from .interrupt import Interrupt, Interrupted
 
 T = TypeVar("T")
+_log = logging.getLogger("oa_client")
 
 #: bytes; far above any answer but an event stream.
 ANSWER_LIMIT = 64 * 1024 * 1024
@@ -189,9 +192,12 @@ class Transport:
 
 class Body:
     """
-    The body of an event stream, in the pieces in which it comes.
+    The body of an event stream.
 
-    Iterating raises what `Transport.send` raises, and ends early if the interrupt is fired.
+    Attributes:
+        pieces: the body in the pieces in which it comes; raises what the libraries below do. Not a generator of our
+            own: it would know this body, and the cycle would keep the socket open when nobody holds it any more.
+        translate: makes our errors of those.
     """
 
     def __init__(
@@ -199,35 +205,21 @@ class Body:
     ) -> None:
         self._response = response
         self._interrupt = interrupt
-        self._translate = translate
+        self.translate = translate
         raw = response.raw
-        # Not a generator of our own: it would know this body, and the cycle would keep the socket open.
-        self._pieces: Iterator[bytes] = (
+        self.pieces: Iterator[bytes] = (
             # Each chunk as it comes. On any other body this waits for PIECE bytes, or the end.
             raw.stream(PIECE, decode_content=True)
             if getattr(raw, "chunked", False)
             else iter(partial(raw.read1, PIECE, decode_content=True), b"")
         )
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            raise
-        except Exception as error:
-            if self._interrupt.fired:
-                raise StopIteration from None
-            raise self._translate(error) from error
-
-    def set_timeout(self, seconds: float | None) -> None:
-        """Bound the next read, in seconds; does nothing on a socket that is not ours."""
+    def set_timeout(self, seconds: float) -> None:
+        """Bound the next read, in seconds; may be infinite."""
         sock = self._interrupt.socket
         if sock is not None:
             with contextlib.suppress(OSError):
-                sock.settimeout(seconds)
+                sock.settimeout(None if seconds == math.inf else seconds)
 
     def drain(self) -> None:
         """Read on to the end, but not for long, and close: at its end, the connection is kept for the next call."""
@@ -235,12 +227,13 @@ class Body:
         size = 0
         try:
             self.set_timeout(DRAIN_SECONDS)
-            for piece in self:
+            for piece in self.pieces:
                 size += len(piece)
                 if size > DRAIN_BYTES or time.monotonic() > deadline:
                     break
-        except OAError:
-            pass
+        except Exception as error:
+            # The answer is whole; only the connection is lost.
+            _log.debug("end of the event stream: %s", type(error).__name__)
         self.close()
 
     def close(self) -> None:

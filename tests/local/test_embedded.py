@@ -75,7 +75,9 @@ def test_there_is_always_a_system_prompt() -> None:
 
 def fake_runtime(monkeypatch: pytest.MonkeyPatch, server: Any) -> SimpleNamespace:
     """Put a runtime in the place of xllamacpp and return the settings that it is given."""
-    settings = SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace())
+    settings = SimpleNamespace(
+        ui=True, model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace()
+    )
     runtime = SimpleNamespace(CommonParams=lambda: settings, Server=server)
     monkeypatch.setitem(sys.modules, "xllamacpp", runtime)
     return settings
