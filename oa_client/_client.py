@@ -31,7 +31,7 @@ from ._wire import Inference, Question, Surface, Website, check_size, check_text
 #: seconds that `Client.close` waits for chats to be deleted.
 CLOSE_TIMEOUT = 10.0
 #: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
-_REFUSALS = (*range(300, 500), 503)
+_REFUSALS = (*range(200, 500), 503)
 
 Messages = str | Sequence[Mapping[str, str]]
 

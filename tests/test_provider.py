@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import AsyncGenerator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,11 @@ def surface() -> Surface:
 def provider(script: OpenAssistantScript) -> type[OpenAssistant]:
     """The provider, of a site that is the script."""
     return type("Mine", (OpenAssistant,), {"url": f"{script.url}/chat"})
+
+
+def wait_until_deleted(script: OpenAssistantScript, *chats: str) -> None:
+    """Wait until chats are deleted and the client has read that they are."""
+    script.wait_until(lambda: script.deleted_chats == [*chats] and script.open_connections == 0)
 
 
 def test_attributes() -> None:
@@ -149,7 +153,7 @@ def test_blocking_answer(script: OpenAssistantScript, provider: type[OpenAssista
     assert next(answer) == "Hello"
     answer.close()
 
-    script.wait_until(lambda: script.deleted_chats == ["c1", "c2"])
+    wait_until_deleted(script, "c1", "c2")
 
 
 def test_blocking_answer_inside_a_running_loop(provider: type[OpenAssistant]) -> None:
@@ -174,7 +178,7 @@ async def test_answer_with_a_message_raises_it(
 
     assert caught.value.args[0] == "Model X not found"
     assert "Model X not found" in str(caught.value)
-    script.wait_until(lambda: script.visible_chats == [])
+    wait_until_deleted(script, "c1")
 
 
 @pytest.mark.anyio
@@ -217,7 +221,7 @@ async def test_failed_delete_raises_after_the_last_token(
         await read()
 
     assert (tokens, getattr(caught.value, "status", None)) == (["Hello", " world"], 500)
-    await anyio.to_thread.run_sync(partial(script.wait_until, lambda: script.deleted_chats == ["c1"]))
+    await anyio.to_thread.run_sync(wait_until_deleted, script, "c1")
 
 
 @pytest.mark.anyio
@@ -234,8 +238,7 @@ async def test_leaving_early_deletes_the_chat(script: OpenAssistantScript, provi
     assert await anext(answer) == "Hello"
     await answer.aclose()
 
-    await anyio.to_thread.run_sync(partial(script.wait_until, lambda: script.deleted_chats == ["c1"]))
-    await anyio.to_thread.run_sync(partial(script.wait_until, lambda: script.open_connections == 0))
+    await anyio.to_thread.run_sync(wait_until_deleted, script, "c1")
 
 
 @pytest.mark.anyio
