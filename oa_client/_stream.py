@@ -231,7 +231,8 @@ class Reply:
         self._looked = now
         try:
             return self._judge(self._get_message())
-        except TransportError:
+        except (TransportError, APIError):
+            # The stream itself is alive; the next look may work.
             return None
 
     def _get_message(self) -> Message:
@@ -295,19 +296,17 @@ class Reply:
             pause = min(2 * pause, LAST_PAUSE)
 
     def _rest(self, message: Message) -> str:
-        """Return what the final text adds to what was yielded."""
+        """Return what is yet to be yielded: what the final text adds, or the half of a pair that was held back."""
         final, yielded = message.content or "", self.text
-        if not final.startswith(yielded) and self._half:
-            self._text.write("\ufffd")
-            yielded += "\ufffd"
         if final.startswith(yielded):
             return final[len(yielded) :]
-        if _bare(final) != _bare(yielded):
+        half = "\N{REPLACEMENT CHARACTER}" if self._half else ""
+        if _bare(final) != _bare(yielded + half):
             self.diverged = True
             _log.warning(
                 "message %s: the final text differs from the tokens; Stream.message has the final text", message.id
             )
-        return ""
+        return half
 
     def _finish(self) -> OAError | None:
         """Read the body to its end and delete the chat: the answer is final. Never fails, but may return why."""

@@ -464,6 +464,23 @@ def test_pending_message_that_was_cancelled_is_noticed(
     assert script.chats["c1"].hidden
 
 
+def test_failed_look_at_a_pending_message_is_no_end(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the message of a pending stream cannot be read just then, the stream goes on."""
+    monkeypatch.setattr("oa_client._stream.PENDING_LOOK", 0.0)
+    script.on_message = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)
+
+    def events(stream: EventWriter) -> None:
+        stream.pending()
+        stream.token("Hello world")
+        stream.message(content="Hello world")
+
+    script.events = events
+    with Client(script.url, **script.credentials) as client:
+        assert str(client.ask("Hi")) == "Hello world"
+
+
 def test_preset_is_looked_up(surface: Surface) -> None:
     """A preset's name costs one call, once, and its values are sent; an unknown one is refused with the nearest."""
     models = [

@@ -208,6 +208,17 @@ def test_half_a_pair_at_the_end_becomes_a_replacement(script: OpenAssistantScrip
     assert not stream.diverged
 
 
+def test_half_a_pair_before_another_text_is_yielded(script: OpenAssistantScript, client: Client) -> None:
+    """What is yielded and `.text` agree when the final text is another and half a pair was held back."""
+    script.tokens = ["a\ud83d"]
+    script.final_text = "b"
+
+    stream = client.stream("Hi")
+
+    assert list(stream) == ["a", "\N{REPLACEMENT CHARACTER}"]
+    assert (stream.text, stream.diverged) == ("a\N{REPLACEMENT CHARACTER}", True)
+
+
 def test_error_event_raises_the_servers_words(script: OpenAssistantScript, client: Client) -> None:
     """An error event after tokens is a GenerationError that holds what had arrived, and the chat is deleted."""
 
