@@ -12,7 +12,11 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
-        print("oa-client: the command needs an extra: pip install 'oa-client[cli]'", file=sys.stderr)
+        print(
+            "oa-client: the command needs an extra: pip install 'oa-client[local]', "
+            "or 'oa-client[cli]' without the local server",
+            file=sys.stderr,
+        )
         return 2
     return run()
 

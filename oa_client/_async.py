@@ -34,6 +34,8 @@ from ._target import Cookies
 READ_AHEAD = 1024
 #: items that are handed out without letting other tasks run.
 GENEROSITY = 100
+#: seconds for the thread of a stream that was stopped to be gone.
+JOIN_LIMIT = 5.0
 #: seconds. On one core, loop and thread would take turns every few tokens at full speed: a consumer that has just
 #: waited for less than this rests for this long, so that the thread gets something done. Slower streams never rest.
 REST = 0.001
@@ -198,6 +200,9 @@ class AsyncStream(AsyncGenerator[str, None]):
     @property
     def message(self) -> Message | None:
         """The final message, in full; None until it has come."""
+        if self._message is None and self._feed.ended and not self._items and self._feed.reply is not None:
+            # The message came, and then the chat could not be deleted, where that is an error.
+            return self._feed.reply.message
         return self._message
 
     @property
@@ -230,7 +235,8 @@ class AsyncStream(AsyncGenerator[str, None]):
         self._credit = GENEROSITY
         self._is_read = True
         try:
-            await self._open()
+            if not await self._open():
+                raise StopAsyncIteration
             feed.make_room()
             if self._items:
                 await anyio.lowlevel.checkpoint()
@@ -247,15 +253,16 @@ class AsyncStream(AsyncGenerator[str, None]):
                 raise error
             raise StopAsyncIteration
 
-    async def _open(self) -> None:
-        """Open the reply, if that was not done."""
+    async def _open(self) -> bool:
+        """Open the reply, if that was not done; return whether there is one: not if it was closed before."""
         feed = self._feed
         if self._closed and not feed.launched:
-            raise StopAsyncIteration
+            return False
         if not feed.launched:
             feed.launch()
         if feed.reply is None:
             await feed.wait(lambda: feed.reply or feed.ended)
+        return True
 
     def _stop(self) -> None:
         self._closed = True
@@ -317,7 +324,7 @@ class AsyncStream(AsyncGenerator[str, None]):
         except BaseException:
             self._stop()
             raise
-        if self._feed.error is not None:
+        if self._feed.reply is None and self._feed.error is not None:
             error, self._feed.error = self._feed.error, None
             raise error
         return self
@@ -437,16 +444,16 @@ class AsyncClient:
         """Return the models that the server lists; see `Client.list_models`."""
         return await _in_thread(self._client.list_models)
 
-    async def aclose(self, timeout: float = CLOSE_TIMEOUT) -> tuple[str, ...]:
+    async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""
         self._client._stop()
         return await _in_thread(partial(self._close, timeout, list(self._feeds)))
 
-    def _close(self, timeout: float, feeds: Sequence[Feed]) -> tuple[str, ...]:
-        deadline = monotonic() + timeout
+    def _close(self, timeout: float | None, feeds: Sequence[Feed]) -> tuple[str, ...]:
         undeleted = self._client.close(timeout)
         for feed in feeds:
-            feed.join(max(0.0, deadline - monotonic()))
+            # It was stopped, and is about to end.
+            feed.join(JOIN_LIMIT)
         return undeleted
 
     async def __aenter__(self) -> AsyncClient:

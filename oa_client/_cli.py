@@ -20,6 +20,8 @@ from ._client import Client
 from ._errors import OAError
 from ._events import PendingEvent, TokenEvent
 
+#: seconds after Ctrl-C for an answer to end, so that its chat can be deleted.
+INTERRUPT_TIMEOUT = 3.0
 #: What a model writes is not trusted: control characters could rewrite the terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -49,6 +51,17 @@ def cli() -> None:
     """
 
 
+class _Interruptible(Client):
+    """A client that says why it does not leave at once after Ctrl-C, and does after a second one."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is KeyboardInterrupt:
+            click.echo("\noa-client: deleting the chat; press Ctrl-C again to leave it", err=True)
+            self.close(INTERRUPT_TIMEOUT)
+        else:
+            self.close()
+
+
 @cli.command()
 @click.argument("question", nargs=-1, required=True)
 @click.option("--model", help="Which of the server's models answers.")
@@ -57,7 +70,7 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None)
     """Print the answer to QUESTION as it is written; "-" reads the question from standard input."""
     text = sys.stdin.read() if question == ("-",) else " ".join(question)
     status = Console(stderr=True, highlight=False)
-    with Client(model=model) as client, client.stream(text, system_prompt=system_prompt) as stream:
+    with _Interruptible(model=model) as client, client.stream(text, system_prompt=system_prompt) as stream:
         with status.status("waiting for the first word") as waiting:
             for event in stream.events():
                 if isinstance(event, PendingEvent):
@@ -76,7 +89,8 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON: url, token, cookies, model.")
 def serve(port: int, backend: str, as_json: bool) -> None:
     """Run a local Open-Assistant server until interrupted, and print how to reach it."""
-    local = _import_local()
+    from . import local
+
     try:
         server = local.LocalServer(backend, port=port)
     except ValueError as error:
@@ -108,24 +122,15 @@ def _describe(server: Any, as_json: bool) -> str:
 @cli.command()
 def setup() -> None:
     """Download the small demo model that the local server answers with."""
-    local = _import_local()
+    from . import local
+
     model = local.MODEL
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
-        if not model.path.exists():
+        if not model.downloaded:
             size = model.download_bytes / 1e6
             console.print(f"Downloading {model.name}, {size:.0f} MB ({model.licence}), to {model.path.parent}")
         path = local.download_model()
     except local.LocalServerError as error:
         raise click.ClickException(str(error)) from error
     console.print(f"{model.name} is ready: {path}")
-
-
-def _import_local() -> Any:
-    try:
-        from . import local
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"the local server needs an extra ({error.name} is missing): pip install 'oa-client[local]'"
-        ) from error
-    return local

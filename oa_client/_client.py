@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from ._cleanup import Cleanup
+from ._cleanup import DEADLINE, Cleanup
 from ._errors import APIError, ConfigurationError, OAError, RateLimitError
 from ._exchange import Exchange
 from ._models import Message, ModelInfo, Sampling, Timeout, did_you_mean
@@ -73,7 +73,8 @@ class Client:
         timeout: seconds to connect and to wait for a byte, or a `Timeout`, which has more limits.
         max_retries: how often a call is repeated that cannot have had an effect (no connection, 429, 503) or has none
             (502 or 504 on a read), after a growing wait; 0 never. A reply that has begun is not asked for again.
-        session: used as it is, neither changed nor closed. A call in it can then be interrupted only once its
+        session: used as it is, neither changed nor closed (but for cookies that the server sets, which go to its
+            jar). A call in it can then be interrupted only once its
             response has begun.
         model: what answers when a call names none; `OA_SFT_Llama_30B_6` if not given, and with the local server its
             own.
@@ -157,8 +158,8 @@ class Client:
             keep: do not delete the chat.
 
         Raises:
-            ConfigurationError: if an argument is wrong, which is found out before anything is sent; or if the client
-                is closed.
+            ConfigurationError: if an argument is wrong, which is found out before a chat is made; or if the client
+                is closed, also meanwhile.
             APIError: if the server refuses; see its subclasses.
             TransportError: if the server cannot be reached.
             ProtocolError: if it does not speak the protocol.
@@ -202,13 +203,13 @@ class Client:
         Return the models that the server lists, with their presets; a listed model may still have no worker.
 
         Raises:
-            APIError, TransportError, ProtocolError: as `stream`.
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         exchange = self._exchange(keep=True)
         with self._guard(exchange):
             return list(self._load_models(exchange))
 
-    def close(self, timeout: float = CLOSE_TIMEOUT) -> tuple[str, ...]:
+    def close(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """
         Close open streams, delete what chats they leave, and close the connections.
 
@@ -216,11 +217,12 @@ class Client:
         before makes the real server abort other users' answers. May be called again, and from any thread.
 
         Args:
-            timeout: seconds to wait for such answers.
+            timeout: seconds to wait for such answers; None is as long as it takes, 10 minutes at most.
 
         Returns:
             the ids of the chats that could not be deleted in time.
         """
+        timeout = DEADLINE if timeout is None else timeout
         deadline = monotonic() + timeout
         self._stop()
         with self._lock:
@@ -301,8 +303,8 @@ class Client:
         """Make a chat, ask, and open the events."""
         surface, turns = exchange.surface, self._turns
         with self._guard(exchange):
-            question = self._complete(question, exchange)
             check_size(surface, question)
+            question = self._complete(question, exchange)
             chat_id = exchange.create_chat()
             prompt_id = exchange.send(surface.post_prompt(chat_id, None, question.prompt))
             with turns.turn(exchange) if turns else nullcontext():
@@ -423,12 +425,8 @@ def _local_target() -> Target:
         "; or name a server: pass base_url= (with token= or cookies=), or set $OA_BASE_URL (with $OA_TOKEN or "
         "$OA_COOKIE)"
     )
-    try:
-        from .local import LocalServerError, shared_server
-    except ImportError as error:
-        raise ConfigurationError(
-            f"no address is given, and the local server is not installed: pip install 'oa-client[local]'{ways_out}"
-        ) from error
+    from .local import LocalServerError, shared_server
+
     try:
         server = shared_server()
     except LocalServerError as error:

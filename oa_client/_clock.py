@@ -17,7 +17,7 @@ class Clock:
 
     Attributes:
         phase: "first_token" until `token()`, then "idle".
-        phase_left: seconds that may yet be waited in this phase; infinite if there is no limit.
+        phase_left: seconds that may yet be waited in this phase; infinite if there is no limit, and before `ask()`.
         total_left: seconds that may yet be waited for the whole reply; infinite if there is no limit.
     """
 
@@ -28,7 +28,7 @@ class Clock:
         self.phase: Phase = "first_token"
         self.idle = _limit(timeout.idle)
         self.total_left = _limit(timeout.total)
-        self.phase_left = _limit(timeout.first_token)
+        self.phase_left = math.inf
 
     @property
     def left(self) -> float:

@@ -73,7 +73,7 @@ def _restore(cls: type[OAError], args: tuple[Any, ...], state: dict[str, Any]) -
 
 
 class ConfigurationError(OAError, ValueError):
-    """An argument, an environment variable or the installation is wrong; nothing was sent."""
+    """An argument, an environment variable or the installation is wrong, or the client is closed."""
 
 
 class UnsupportedError(OAError, NotImplementedError):

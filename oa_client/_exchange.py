@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._cleanup import Cleanup, finish_all
 from ._clock import Clock
-from ._errors import OAError
+from ._errors import APIError, OAError, TransportTimeout
 from ._models import Timeout
 from ._retry import Retry
 from ._transport import Body, Interrupt, Transport
 from ._wire import Call, Surface
+
+#: seconds to connect and without a byte, for calls that are made when time is up or nobody waits for their result.
+LATE_LIMIT = 5.0
 
 _T = TypeVar("_T")
 _log = logging.getLogger("oa_client")
@@ -36,7 +40,8 @@ class Exchange:
         interrupt: ends whatever the exchange waits for.
         chat_id: the chat that was made; None before.
         message_id: the answer that was asked for; None before.
-        must_delete: whether it is an error if the chat of a complete answer cannot be deleted.
+        is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
+            it is an error if the chat of a complete answer cannot be deleted.
     """
 
     def __init__(self, transport: Transport, timeout: Timeout, retry: Retry, cleanup: Cleanup | None) -> None:
@@ -46,7 +51,7 @@ class Exchange:
         self.interrupt = Interrupt()
         self.chat_id: str | None = None
         self.message_id: str | None = None
-        self.must_delete = False
+        self.is_strict = False
         self._retry = retry
         self._cleanup = cleanup
         self._chat_is_ours = cleanup is not None
@@ -82,20 +87,33 @@ class Exchange:
 
     def send(self, call: Call[_T]) -> _T:
         """Send a call, again if that is safe; errors as `Transport.send`."""
-        return self._run(call, lambda: self.transport.send(call, self.timeout, self.interrupt))
+        return self._run(call, lambda: self.transport.send(call, self._limits(), self.interrupt))
 
-    def send_once(self, call: Call[_T]) -> _T:
-        """Send a call; errors as `Transport.send`."""
+    def send_late(self, call: Call[_T]) -> _T:
+        """Send a call, though a limit may be passed: once, and for a short time; errors as `Transport.send`."""
+        timeout = Timeout(connect=LATE_LIMIT, read=LATE_LIMIT)
         with self.clock.waiting():
-            return self.transport.send(call, self.timeout, self.interrupt)
+            return self.transport.send(call, timeout, self.interrupt)
 
     def open(self, call: Call[None]) -> Body:
         """Open an event stream, again if that is safe; errors as `Transport.open`."""
-        return self._run(call, lambda: self.transport.open(call, self.timeout, self.interrupt))
+        return self._run(call, lambda: self.transport.open(call, self._limits(), self.interrupt))
 
     def _run(self, call: Call[Any], send: Callable[[], _T]) -> _T:
-        with self.clock.waiting():
-            return self._retry.run(call, send, self.interrupt, self.clock.total_left)
+        self.clock.check()
+        try:
+            with self.clock.waiting():
+                return self._retry.run(call, send, self.interrupt, self.clock.left)
+        except TransportTimeout:
+            # If the clock cut the call short, that limit is the one to name.
+            self.clock.check()
+            raise
+
+    def _limits(self) -> Timeout:
+        """Return the limits of one call: what the clock leaves of the user's."""
+        left = max(self.clock.left, 0.001)
+        connect, read = (min(limit or math.inf, left) for limit in (self.timeout.connect, self.timeout.read))
+        return Timeout(connect=None if connect == math.inf else connect, read=None if read == math.inf else read)
 
     def stop(self) -> None:
         """End the exchange, from any thread: wake who waits, and leave the chat. Waits for nothing, starts nothing."""
@@ -116,7 +134,7 @@ class Exchange:
         """Delete the chat, if it is to be: its answer is final. What does not work here is left to the clean-up."""
         if self._chat_is_ours and self.chat_id is not None:
             try:
-                self.send_once(self.surface.delete_chat(self.chat_id))
+                self.send_late(self.surface.delete_chat(self.chat_id))
                 self._chat_is_ours = False
             except OAError as error:
                 _log.debug("chat %s could not be deleted at once: %s", self.chat_id, error)
@@ -132,6 +150,8 @@ class Exchange:
     def describe(self, error: OAError, text: str = "") -> OAError:
         """Add what is known of the reply to an error."""
         error.chat_id, error.message_id, error.text = self.chat_id, self.message_id, text
+        if self.is_strict and isinstance(error, APIError) and error.detail:
+            error.args = (error.detail,)
         return error
 
 

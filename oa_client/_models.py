@@ -18,7 +18,8 @@ class Message:
     """
     One message of a chat, as the server sends it.
 
-    `str(message)` is its content.
+    `str(message)` is its content. The value is frozen; the JSON inside `reports`, `work_parameters`, `used_plugin` and
+    `extra` is the server's own, and not to be changed.
 
     Attributes:
         id: opaque.
@@ -49,14 +50,14 @@ class Message:
     state: str = "complete"
     created_at: datetime | None = None
     score: int = 0
-    reports: Sequence[Any] = field(default=(), hash=False)
-    work_parameters: Mapping[str, Any] | None = field(default=None, hash=False)
-    safe_content: str | None = None
-    safety_level: int | None = None
-    safety_label: str | None = None
-    safety_rots: str | None = None
-    used_plugin: Mapping[str, Any] | None = field(default=None, hash=False)
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    reports: Sequence[Any] = field(default=(), hash=False, repr=False)
+    work_parameters: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
+    safe_content: str | None = field(default=None, repr=False)
+    safety_level: int | None = field(default=None, repr=False)
+    safety_label: str | None = field(default=None, repr=False)
+    safety_rots: str | None = field(default=None, repr=False)
+    used_plugin: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     def __str__(self) -> str:
         return self.content or ""

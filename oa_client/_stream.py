@@ -135,7 +135,7 @@ class Reply:
                 yield rest
             self.message = final
             undeleted = self._finish()
-            if undeleted is not None and self.exchange.must_delete:
+            if undeleted is not None and self.exchange.is_strict:
                 raise undeleted
             yield MessageEvent(final)
         except OAError as error:
@@ -238,11 +238,11 @@ class Reply:
     def _get_message(self) -> Message:
         exchange = self.exchange
         try:
-            return exchange.send_once(exchange.surface.get_message(self.chat_id, self.message_id))
+            return exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
         except APIError as error:
             # A message of a deleted chat is a plain 500 on both surfaces.
             try:
-                exchange.send_once(exchange.surface.get_chat(self.chat_id))
+                exchange.send_late(exchange.surface.get_chat(self.chat_id))
             except NotFoundError:
                 raise CancelledReplyError("the chat was deleted", reason="deleted") from error
             raise
@@ -396,8 +396,13 @@ class Stream:
         It is the same pass as iterating: what was taken as text does not come again. While the message is queued a
         `PendingEvent` comes about once a second. Raises what iterating raises.
         """
-        for item in self._items:
-            yield TokenEvent(item) if isinstance(item, str) else item
+        try:
+            for item in self._items:
+                yield TokenEvent(item) if isinstance(item, str) else item
+        except ValueError:
+            # As above.
+            if not self._reply.exchange.stopped:
+                raise
 
     def finish(self) -> Message:
         """

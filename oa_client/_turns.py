@@ -61,7 +61,7 @@ class Turns:
 
     def _look(self, exchange: Exchange, chat_id: str, message_id: str) -> None:
         try:
-            if exchange.send_once(exchange.surface.get_message(chat_id, message_id)).state == "pending":
+            if exchange.send_late(exchange.surface.get_message(chat_id, message_id)).state == "pending":
                 return
         except APIError:
             # Its chat is gone.

@@ -28,7 +28,7 @@ from ._models import Message, ModelInfo, did_you_mean, show
 T = TypeVar("T")
 
 DEFAULT_MODEL = "OA_SFT_Llama_30B_6"
-#: What users write, and what it is called when several messages are flattened into one prompt.
+#: What `messages` may have; "prompter" is the wire's word for a user.
 ROLES = ("system", "user", "assistant", "prompter")
 #: States in which an answer is final on the server, so that its chat can go without harm to anybody.
 DELETABLE_STATES = frozenset({"complete", "aborted_by_worker"})
@@ -299,16 +299,22 @@ _ERROR_CLASSES: dict[int, type[APIError]] = {
 }
 
 
-def advice(status: int, surface: Surface) -> str:
+def advice(status: int, surface: Surface, is_signed: bool) -> str:
     """Return what to do about an HTTP status; "" if there is nothing to say."""
-    if status in (401, 403) and surface.name == Website.name:
-        return "not signed in, session expired, or banned: pass a fresh session cookie as cookies="
+    if surface.name == Website.name:
+        if status in (401, 403, 404) and not is_signed:
+            return (
+                "no credentials are given, so this was sent as to a website: pass cookies= (or $OA_COOKIE) for one, "
+                "token= (or $OA_TOKEN) for an inference server"
+            )
+        if status in (401, 403):
+            return "not signed in, session expired, or banned: pass a fresh session cookie as cookies= or in $OA_COOKIE"
     return _ADVICE.get(status, "")
 
 
 _ADVICE = {
-    401: "the token is wrong or has expired: log in again and pass the new one as token=",
-    403: "the server did not see valid credentials: pass an access token as token=",
+    401: "the token is wrong or has expired: log in again and pass the new one as token= or in $OA_TOKEN",
+    403: "the server did not see valid credentials: pass an access token as token= or in $OA_TOKEN",
     404: "there is no such thing here, or it is another user's; check base_url too",
     413: "shorten the message, or start a new chat",
     422: "see Client.list_models() for the models and their sampling values",

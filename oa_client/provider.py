@@ -23,7 +23,6 @@ from anyio.from_thread import start_blocking_portal
 from ._async import AsyncStream, Feed
 from ._browser import browser_cookies
 from ._client import Client
-from ._errors import APIError
 from ._exchange import Exchange
 from ._stream import Reply
 from ._target import Cookies
@@ -204,14 +203,9 @@ class OpenAssistant(AsyncGeneratorProvider):
             serialize=False,
         )
         exchange = client._exchange(keep=False)
-        exchange.must_delete = True
+        exchange.is_strict = True
         note(exchange)
-        try:
-            return client._start(question, exchange)
-        except APIError as error:
-            if error.detail:
-                error.args = (error.detail,)
-            raise
+        return client._start(question, exchange)
 
 
 class _Client(Client):

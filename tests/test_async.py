@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -80,6 +81,13 @@ async def client(script: OpenAssistantScript) -> AsyncIterator[AsyncClient]:
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Wait for something blocking."""
     return await anyio.to_thread.run_sync(partial(function, *arguments))
+
+
+def spin_until(predicate: Callable[[], object]) -> None:
+    """Wait in a thread for something that gives no sign, for 20 seconds at most."""
+    deadline = monotonic() + 20
+    while not predicate():
+        assert monotonic() < deadline
 
 
 def hello_and_silence(stream: EventWriter) -> None:
@@ -271,7 +279,8 @@ async def test_stream_that_is_never_opened_does_nothing(script: OpenAssistantScr
     stream = client.stream("Hi")
     await stream.aclose()
 
-    assert [text async for text in stream] == []
+    async with stream:
+        assert [text async for text in stream] == []
     assert script.calls == []
 
 
@@ -413,11 +422,11 @@ async def test_cancelling_a_connect() -> None:
         filler.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with AsyncClient(url, token="t", timeout=60) as client:
-            threads = threading.active_count()
-            await cancel_when(
-                lambda: [None for _ in iter(lambda: threading.active_count() > threads, True)],
-                partial(client.ask, "Hi"),
-            )
+
+            def has_socket() -> bool:
+                return any(exchange.interrupt.socket for exchange in list(client.wrapped._exchanges))
+
+            await cancel_when(partial(spin_until, has_socket), partial(client.ask, "Hi"))
 
 
 async def test_cancelling_while_it_is_another_ones_turn(script: OpenAssistantScript) -> None:
@@ -517,7 +526,7 @@ async def test_consumer_that_stops_reading_stops_the_reader(script: OpenAssistan
     script.tokens = ["x"] * 3_000
     async with client.stream("Hi") as stream:
         await anext(stream)
-        await in_thread(lambda: [None for _ in iter(lambda: stream._feed._is_full, True)])
+        await in_thread(spin_until, lambda: stream._feed._is_full)
         ahead = len(stream._items)
         script.message_state = "complete"
 

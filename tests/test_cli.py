@@ -214,7 +214,7 @@ def test_command_without_its_extra_says_how_to_get_it(
     monkeypatch.delitem(sys.modules, "oa_client._cli")
 
     assert __main__.main() == 2
-    assert "pip install 'oa-client[cli]'" in capsys.readouterr().err
+    assert "pip install 'oa-client[local]', or 'oa-client[cli]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["serve", "setup", "ask Hi"])

@@ -16,16 +16,31 @@ from oa_client._clock import Clock
 LIMITS = Timeout(first_token=10, idle=4, total=100)
 
 
-def test_new_clock() -> None:
-    """A clock starts with the limit for the first token, and the one for all."""
-    clock = Clock(LIMITS)
+def asked(timeout: Timeout) -> Clock:
+    """A clock that counts for the first token."""
+    clock = Clock(timeout)
+    clock.ask()
+    return clock
 
-    assert ("first_token", 10, 100, 10) == (clock.phase, clock.phase_left, clock.total_left, clock.left)
+
+def test_new_clock() -> None:
+    """A clock starts with the limit for all alone; that for the first token comes with the question."""
+    clock = Clock(LIMITS)
+    before = clock.left
+    clock.ask()
+
+    assert (100, "first_token", 10, 100, 10) == (
+        before,
+        clock.phase,
+        clock.phase_left,
+        clock.total_left,
+        clock.left,
+    )
 
 
 def test_clock_without_limits() -> None:
     """Without limits there is always infinitely much left, and no check fails."""
-    clock = Clock(Timeout(first_token=None, idle=None, total=None))
+    clock = asked(Timeout(first_token=None, idle=None, total=None))
     clock.spend(1e9)
     clock.check()
     clock.token()
@@ -38,14 +53,14 @@ def test_clock_without_limits() -> None:
 
 def test_the_nearer_limit_counts() -> None:
     """What is left is the smaller of the phase's and the total."""
-    clock = Clock(Timeout(first_token=10, total=3))
+    clock = asked(Timeout(first_token=10, total=3))
 
     assert 3 == clock.left
 
 
 def test_ask_starts_anew() -> None:
     """Asking for the answer gives the first token its whole time, and the total none."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     clock.spend(9)
     clock.ask()
 
@@ -54,7 +69,7 @@ def test_ask_starts_anew() -> None:
 
 def test_events_before_the_first_token() -> None:
     """An event before the first token gives no more time."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     clock.spend(9)
     clock.event()
 
@@ -63,7 +78,7 @@ def test_events_before_the_first_token() -> None:
 
 def test_first_token() -> None:
     """The first token starts the limit between events."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     clock.spend(9)
     clock.token()
 
@@ -72,7 +87,7 @@ def test_first_token() -> None:
 
 def test_events_after_the_first_token() -> None:
     """Each event after the first token starts the limit between events anew."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     clock.token()
     clock.spend(3)
     clock.event()
@@ -82,7 +97,7 @@ def test_events_after_the_first_token() -> None:
 
 def test_waiting_counts() -> None:
     """Time inside `waiting` is counted in the phase and in the total alike."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     with clock.waiting():
         started = monotonic()
         while monotonic() == started:
@@ -94,7 +109,7 @@ def test_waiting_counts() -> None:
 
 def test_waiting_counts_when_it_fails() -> None:
     """Time inside `waiting` is counted also if it ends with an error."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     with contextlib.suppress(KeyError), clock.waiting():
         started = monotonic()
         while monotonic() == started:
@@ -106,7 +121,7 @@ def test_waiting_counts_when_it_fails() -> None:
 
 def test_time_outside_waiting_does_not_count() -> None:
     """Time that the consumer takes is not counted."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     started = monotonic()
     while monotonic() == started:
         pass
@@ -127,7 +142,7 @@ def test_time_outside_waiting_does_not_count() -> None:
 )
 def test_passed_limit(timeout: Timeout, tokens: int, seconds: float, phase: str, words: str) -> None:
     """A limit that is reached raises an error that names it and says how long it was."""
-    clock = Clock(timeout)
+    clock = asked(timeout)
     if tokens:
         clock.token()
     clock.spend(seconds)
@@ -141,7 +156,7 @@ def test_passed_limit(timeout: Timeout, tokens: int, seconds: float, phase: str,
 
 def test_limit_that_is_not_reached() -> None:
     """A moment before its limit a clock raises nothing."""
-    clock = Clock(LIMITS)
+    clock = asked(LIMITS)
     clock.spend(9.999)
     clock.check()
 

@@ -287,7 +287,7 @@ def test_repr_of_values(value: Any) -> None:
     text = repr(value)
 
     assert text.startswith(type(value).__name__)
-    assert all(f"{item.name}=" in text for item in fields(value))
+    assert all(f"{item.name}=" in text for item in fields(value) if item.repr)
     assert text.encode()
 
 

@@ -210,17 +210,20 @@ async def test_failed_delete_raises_after_the_last_token(
     script: OpenAssistantScript, provider: type[OpenAssistant]
 ) -> None:
     """A chat that cannot be deleted is an error, as in the original, but only when all text is there."""
-    script.on_delete = in_turn(lambda connection, _: script.send_text(connection, "", 500), script.on_delete)
+    script.on_delete = in_turn(lambda connection, _: script.send_text(connection, "no way", 500), script.on_delete)
     tokens: list[str] = []
+    answer = provider.create_async_generator("m", MESSAGES, cookies=COOKIES)
 
     async def read() -> None:
-        async for text in provider.create_async_generator("m", MESSAGES, cookies=COOKIES):
+        async for text in answer:
             tokens.append(text)
 
     with pytest.raises(requests.HTTPError) as caught:
         await read()
 
     assert (tokens, getattr(caught.value, "status", None)) == (["Hello", " world"], 500)
+    assert caught.value.args == ("no way",)
+    assert str(answer.message) == "Hello world"
     await anyio.to_thread.run_sync(wait_until_deleted, script, "c1")
 
 

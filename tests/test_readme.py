@@ -23,7 +23,7 @@ SHELL = [
 
 
 def _is_notebook(block: str) -> bool:
-    return re.search(r"^(await|async for) ", block, re.MULTILINE) is not None
+    return re.search(r"^(_ = await|async for) ", block, re.MULTILINE) is not None
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
 def sign_in(server: LocalServer, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the credentials into the environment that a block reads."""
     if "OA_COOKIE" in block:
-        monkeypatch.setenv("OA_COOKIE", server.cookies["next-auth.session-token"])
+        monkeypatch.setenv("OA_COOKIE", "; ".join(f"{name}={value}" for name, value in server.cookies.items()))
     else:
         monkeypatch.setenv("OA_TOKEN", server.token)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from oa_client import (
+    BusyError,
     CancelledReplyError,
     Client,
     GenerationError,
@@ -25,7 +26,7 @@ from oa_client import (
     UnknownEvent,
 )
 
-from .scripted import EventWriter, OpenAssistantScript, in_turn
+from .scripted import EventWriter, OpenAssistantScript, in_turn, json_response, reply, stall
 
 Writer = Callable[[EventWriter], None]
 
@@ -426,6 +427,43 @@ def test_limits_are_kept(script: OpenAssistantScript, limits: dict[str, float], 
 
     assert (phase, "".join(before)) == (caught.value.phase, caught.value.text)
     assert "message" in script.calls
+
+
+@pytest.mark.parametrize(
+    ("limits", "call", "phase"),
+    [
+        pytest.param({"total": 0.3}, "create", "total", id="all, while the chat is made"),
+        pytest.param({"total": 0.3}, "events", "total", id="all, while the events are opened"),
+        pytest.param({"first_token": 0.3}, "assistant", "first_token", id="the first token, while it is asked for"),
+        pytest.param({"read": 0.3}, "prompter", "read", id="a byte"),
+    ],
+)
+def test_limits_are_kept_before_the_events(
+    script: OpenAssistantScript, limits: dict[str, float], call: str, phase: str
+) -> None:
+    """A call that hangs ends at the limit, which has its own name, and no later call is made."""
+    setattr(script, f"on_{call}", stall)
+    script.message_state = "complete"
+    with Client(script.url, **script.credentials, timeout=Timeout(**limits)) as client:
+        with pytest.raises(TransportTimeout) as caught:
+            client.ask("Hi")
+        made = list(script.calls)
+        client.close(0)
+
+    assert (caught.value.phase, made[-1]) == (phase, call)
+
+
+def test_wait_before_a_repetition_is_limited_too(script: OpenAssistantScript) -> None:
+    """A server that asks for more patience than the limit allows is not waited for."""
+    answer = json_response({"detail": "busy"}, 503, {"Retry-After": "20", "connection": "close"})
+    script.on_assistant = reply(answer)
+    with (
+        Client(script.url, **script.credentials, timeout=Timeout(first_token=1)) as client,
+        pytest.raises(BusyError),
+    ):
+        client.ask("Hi")
+
+    assert script.calls.count("assistant") == 1
 
 
 def test_limit_that_runs_out_is_forgiven_if_the_message_is_complete(script: OpenAssistantScript) -> None:

@@ -468,13 +468,19 @@ def test_class_of_a_status(status: int, expected: type[APIError]) -> None:
 )
 def test_advice(status: int, surface: Surface, words: str) -> None:
     """The advice names the argument of the surface in use."""
-    assert words in advice(status, surface)
+    assert words in advice(status, surface, True)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_advice_without_credentials(status: int) -> None:
+    """Who forgot the credentials is told which there are, and where such a call goes."""
+    assert "no credentials are given" in advice(status, WEBSITE, False)
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 418])
 def test_no_advice(status: int) -> None:
     """Where there is nothing to say, nothing is said."""
-    assert "" == advice(status, WEBSITE)
+    assert "" == advice(status, WEBSITE, True)
 
 
 FIELD_LIST = [{"loc": ["body", "x"], "msg": "m", "type": "t"}]

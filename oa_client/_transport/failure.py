@@ -119,15 +119,15 @@ class Failures:
             data = None
         is_page = text.lstrip()[:1] == "<"
         detail = "" if is_page else error_detail(data, text)
-        words = [f"{call.method} {call.path} answered {status}"]
+        words = [f"{call.method} {self._target.base_url}{call.path} answered {status}"]
         if is_page:
             words.append(f"an HTML page{NOT_OURS}")
         elif detail:
             words.append(str(detail))
         if status < 400:
             words.append(f"redirects are refused{_destination(response)}")
-        hint = advice(status, self._target.surface)
-        if hint:
+        hint = advice(status, self._target.surface, bool(self._target.credentials))
+        if hint and not is_page:
             words.append(hint)
         error = error_class(status)(
             ": ".join(words),
