@@ -447,7 +447,10 @@ class AsyncClient:
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""
         self._client._stop()
-        return await _in_thread(partial(self._close, timeout, list(self._feeds)))
+        feeds = list(self._feeds)
+        for feed in feeds:
+            feed.stop()
+        return await _in_thread(partial(self._close, timeout, feeds))
 
     def _close(self, timeout: float | None, feeds: Sequence[Feed]) -> tuple[str, ...]:
         undeleted = self._client.close(timeout)

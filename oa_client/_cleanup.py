@@ -8,6 +8,7 @@ and deleted when its answer is final.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -24,10 +25,14 @@ from ._wire import DELETABLE_STATES, FINAL_STATES, Call
 DEADLINE = 600.0
 #: seconds between looks at an answer that is not final: short at first, for short answers.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+#: seconds after which an answer that was asked for, and is not in its chat, will not come into it any more.
+UNSURE = 5.0
 #: seconds that a chat which is being made when its user leaves may take: without its id nobody could delete it.
 GRACE = 2.0
 #: seconds for all that is left at the interpreter's exit.
 EXIT_TIMEOUT = 5.0
+#: seconds for the thread to end when its time is up.
+JOIN_LIMIT = 2.0
 #: seconds to connect, and without a byte, for a call of the clean-up.
 CONNECT_LIMIT, READ_LIMIT = 5.0, 10.0
 
@@ -42,6 +47,7 @@ class _Remains:
     chat_id: str
     message_id: str | None
     deadline: float = field(default_factory=lambda: monotonic() + DEADLINE)
+    unsure_until: float = 0.0
     hidden: bool = False
     pause: float = FIRST_PAUSE
     due: float = 0.0
@@ -71,10 +77,15 @@ class Cleanup:
         self._interrupt = Interrupt()
         self._deadline: float | None = None
         self._failed: list[str] = []
+        self._waiting: list[_Remains | _Fuse] = []
 
-    def leave(self, chat_id: str, message_id: str | None) -> None:
-        """Note a chat, without starting anything: for the garbage collector."""
-        self._inbox.put(_Remains(chat_id, message_id))
+    def leave(self, chat_id: str, message_id: str | None, was_asked: bool = False) -> None:
+        """
+        Note a chat, without starting anything: for the garbage collector.
+
+        `was_asked` says that an answer was asked for, though its id did not come.
+        """
+        self._inbox.put(_Remains(chat_id, message_id, unsure_until=monotonic() + UNSURE if was_asked else 0.0))
         _unfinished.add(self)
 
     def fire_later(self, interrupt: Interrupt) -> None:
@@ -86,8 +97,9 @@ class Cleanup:
         """See to what was left, in the background."""
         with self._lock:
             if self._thread is None and self._deadline is None and not self._inbox.empty():
-                self._thread = threading.Thread(target=self._run, name="oa-client clean-up", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="oa-client clean-up", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def close(self, timeout: float) -> tuple[str, ...]:
         """Finish within `timeout` seconds; return the ids of the chats that could not be deleted."""
@@ -101,19 +113,22 @@ class Cleanup:
             self._inbox.put(None)
             thread.join(timeout)
             self._interrupt.fire()
-            thread.join()
+            self._inbox.put(None)
+            # In name resolution it cannot be woken.
+            thread.join(JOIN_LIMIT)
+            if thread.is_alive():
+                self._failed += [item.chat_id for item in list(self._waiting) if isinstance(item, _Remains)]
         return tuple(dict.fromkeys(self._failed))
 
     def _run(self) -> None:
-        waiting: list[_Remains | _Fuse] = []
         while True:
             with self._lock:
-                if not waiting and self._inbox.empty():
+                if not self._waiting and self._inbox.empty():
                     self._thread = None
                     _unfinished.discard(self)
                     return
-            waiting += self._receive(waiting)
-            waiting = [item for item in waiting if item.due > monotonic() or not self._is_done(item)]
+            self._waiting += self._receive(self._waiting)
+            self._waiting = [item for item in self._waiting if item.due > monotonic() or not self._is_done(item)]
 
     def _is_done(self, item: _Remains | _Fuse) -> bool:
         """Do what is due; return whether that was the last."""
@@ -141,6 +156,8 @@ class Cleanup:
         for remains in waiting:
             if isinstance(remains, _Remains):
                 remains.due, remains.pause = 0.0, FIRST_PAUSE
+            elif self._interrupt.fired:
+                remains.due = 0.0
         return []
 
     def _left(self, remains: _Remains) -> float:
@@ -152,23 +169,27 @@ class Cleanup:
 
     def _is_settled(self, remains: _Remains) -> bool:
         """Go one step on with a chat; return whether that was the last."""
-        surface = self._transport.target.surface
         try:
             state = self._state(remains)
             if state in DELETABLE_STATES:
-                self._send(surface.delete_chat(remains.chat_id), remains)
+                self._send(self._transport.target.surface.delete_chat(remains.chat_id), remains)
                 return True
-            if not remains.hidden:
-                self._send(surface.update_chat(remains.chat_id, hidden=True), remains)
-                remains.hidden = True
+            self._hide(remains)
             if state in FINAL_STATES:
                 self._give_up(remains, f"its answer is {state}, and may still be in the server's queue")
                 return True
         except OAError as error:
+            _log.debug("clean-up of chat %s: %s", remains.chat_id, error)
             if isinstance(error, APIError) and self._is_gone(remains):
                 return True
-            _log.debug("clean-up of chat %s: %s", remains.chat_id, error)
+            with contextlib.suppress(OAError):
+                self._hide(remains)
         return False
+
+    def _hide(self, remains: _Remains) -> None:
+        if not remains.hidden:
+            self._send(self._transport.target.surface.update_chat(remains.chat_id, hidden=True), remains)
+            remains.hidden = True
 
     def _state(self, remains: _Remains) -> str:
         surface = self._transport.target.surface
@@ -176,6 +197,9 @@ class Cleanup:
             return self._send(surface.get_message(remains.chat_id, remains.message_id), remains).state
         messages = self._send(surface.get_chat(remains.chat_id), remains)
         states = {message.state for message in messages if message.role == "assistant"}
+        if not states and monotonic() < remains.unsure_until:
+            # It was asked for, and may be about to be stored.
+            return "pending"
         return next(iter(states - DELETABLE_STATES), "complete")
 
     def _is_gone(self, remains: _Remains) -> bool:
@@ -196,6 +220,12 @@ class Cleanup:
         self._failed.append(remains.chat_id)
         how = "hidden, not deleted" if remains.hidden else "neither deleted nor hidden"
         _log.warning("chat %s is %s: %s", remains.chat_id, how, why)
+
+
+def start_all() -> None:
+    """See to what was left, by clients that are gone as well."""
+    for cleanup in list(_unfinished):
+        cleanup.start()
 
 
 def finish_all() -> None:

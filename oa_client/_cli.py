@@ -6,6 +6,7 @@ Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -26,6 +27,10 @@ INTERRUPT_TIMEOUT = 3.0
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+def _printable(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line (`sys.argv` if None) and return its exit status."""
     try:
@@ -36,7 +41,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except OAError as error:
-        click.echo(f"oa-client: {error}", err=True)
+        click.echo(f"oa-client: {_printable(str(error))}", err=True)
         return 1
 
 
@@ -68,6 +73,11 @@ class _Interruptible(Client):
 @click.option("--system", "system_prompt", help="Instructions that stand before the question.")
 def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None) -> None:
     """Print the answer to QUESTION as it is written; "-" reads the question from standard input."""
+    for output in (sys.stdout, sys.stderr):
+        # A terminal or a pipe that cannot hold a character gets a question mark.
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     text = sys.stdin.read() if question == ("-",) else " ".join(question)
     status = Console(stderr=True, highlight=False)
     with _Interruptible(model=model) as client, client.stream(text, system_prompt=system_prompt) as stream:
@@ -77,10 +87,10 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None)
                     waiting.update(f"in the queue: position {event.queue_position} of {event.queue_size}")
                 elif isinstance(event, TokenEvent) and event.text:
                     waiting.stop()
-                    click.echo(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", event.text), nl=False)
+                    click.echo(_printable(event.text), nl=False)
         click.echo()
         if stream.diverged:
-            click.echo(f"The final text differs:\n{_CONTROL.sub('', str(stream.message))}", err=True)
+            click.echo(f"The final text differs:\n{_printable(str(stream.message))}", err=True)
 
 
 @cli.command()

@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from ._cleanup import DEADLINE, Cleanup
+from ._cleanup import DEADLINE, Cleanup, start_all
 from ._errors import APIError, ConfigurationError, OAError, RateLimitError
 from ._exchange import Exchange
 from ._models import Message, ModelInfo, Sampling, Timeout, did_you_mean
@@ -222,7 +222,9 @@ class Client:
         Returns:
             the ids of the chats that could not be deleted in time.
         """
-        timeout = DEADLINE if timeout is None else timeout
+        if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
+            raise ConfigurationError("timeout must be seconds, 0 or more, or None")
+        timeout = DEADLINE if timeout is None else min(timeout, DEADLINE)
         deadline = monotonic() + timeout
         self._stop()
         with self._lock:
@@ -273,15 +275,15 @@ class Client:
         note = note_exchange.get()
         if note is not None:
             note(exchange)
-        link.cleanup.start()
+        start_all()
         return exchange
 
     @contextmanager
     def _guard(self, exchange: Exchange) -> Iterator[None]:
         """Clean up after calls that fail."""
-        with self._lock:
-            self._beginning += 1
         try:
+            with self._lock:
+                self._beginning += 1
             yield
         except BaseException as error:
             # A clear refusal has queued nothing, so the chat can go at once.
@@ -309,11 +311,12 @@ class Client:
             prompt_id = exchange.send(surface.post_prompt(chat_id, None, question.prompt))
             with turns.turn(exchange) if turns else nullcontext():
                 exchange.clock.ask()
+                exchange.was_asked = True
                 message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
                 if turns:
                     turns.begin(chat_id, message_id)
             body = exchange.open(surface.open_events(chat_id, message_id))
-        return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
+            return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
 
     def _post_assistant(self, exchange: Exchange, chat_id: str, prompt_id: str, question: Question) -> str:
         try:

@@ -40,6 +40,7 @@ class Exchange:
         interrupt: ends whatever the exchange waits for.
         chat_id: the chat that was made; None before.
         message_id: the answer that was asked for; None before.
+        was_asked: whether the request for an answer has been sent, or may have been.
         is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
             it is an error if the chat of a complete answer cannot be deleted.
     """
@@ -51,6 +52,7 @@ class Exchange:
         self.interrupt = Interrupt()
         self.chat_id: str | None = None
         self.message_id: str | None = None
+        self.was_asked = False
         self.is_strict = False
         self._retry = retry
         self._cleanup = cleanup
@@ -127,8 +129,9 @@ class Exchange:
     def leave_chat(self) -> None:
         """Leave the chat, if there is one to be deleted, to the clean-up."""
         if self._chat_is_ours and self._cleanup is not None and self.chat_id is not None:
+            # In this order: left twice does no harm.
+            self._cleanup.leave(self.chat_id, self.message_id, self.was_asked)
             self._chat_is_ours = False
-            self._cleanup.leave(self.chat_id, self.message_id)
 
     def delete_chat(self) -> OAError | None:
         """Delete the chat, if it is to be: its answer is final. What does not work here is left to the clean-up."""
@@ -141,6 +144,11 @@ class Exchange:
                 self.leave_chat()
                 return error
         return None
+
+    def __del__(self) -> None:
+        # An interrupt may have come between any two lines of those who have it.
+        if hasattr(self, "_chat_is_ours"):
+            self.leave_chat()
 
     def clean_up(self) -> None:
         """Have what was left seen to, in the background."""
@@ -155,9 +163,18 @@ class Exchange:
         return error
 
 
+def _all_alive() -> list[Exchange]:
+    while True:
+        try:
+            return list(_alive)
+        except RuntimeError:
+            # Another thread has added one meanwhile.
+            continue
+
+
 @atexit.register
 def _stop_all() -> None:
     """Delete the chats of streams that were forgotten."""
-    for exchange in list(_alive):
+    for exchange in _all_alive():
         exchange.stop()
     finish_all()

@@ -66,6 +66,7 @@ class Reply:
         self._text = io.StringIO()
         self._half = ""
         self._looked = monotonic()
+        self._is_over = False
 
     @property
     def text(self) -> str:
@@ -78,8 +79,8 @@ class Reply:
         return self.exchange.stopped and self.message is None
 
     def stop(self) -> None:
-        """End a reply that is not complete, from any thread. Waits for nothing, starts nothing."""
-        if self.message is None:
+        """End a reply that is not over, from any thread. Waits for nothing, starts nothing."""
+        if not self._is_over:
             self.exchange.stop()
 
     def release(self) -> None:
@@ -137,6 +138,7 @@ class Reply:
             undeleted = self._finish()
             if undeleted is not None and self.exchange.is_strict:
                 raise undeleted
+            self._is_over = True
             yield MessageEvent(final)
         except OAError as error:
             if not self.exchange.stopped:

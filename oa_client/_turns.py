@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ._errors import APIError, TransportError
+from ._errors import APIError, OAError
 from ._exchange import Exchange
 from ._transport import Interrupt, Interrupted
 
@@ -63,10 +63,13 @@ class Turns:
         try:
             if exchange.send_late(exchange.surface.get_message(chat_id, message_id)).state == "pending":
                 return
+        except Interrupted:
+            raise
         except APIError:
             # Its chat is gone.
             pass
-        except TransportError:
+        except OAError:
+            # The trouble of another reply; the wait is bounded.
             return
         self.end(message_id)
 

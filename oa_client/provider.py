@@ -18,13 +18,11 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from anyio.from_thread import start_blocking_portal
-
 from ._async import AsyncStream, Feed
 from ._browser import browser_cookies
 from ._client import Client
 from ._exchange import Exchange
-from ._stream import Reply
+from ._stream import Reply, Stream
 from ._target import Cookies
 from ._wire import OriginalWebsite, Question, format_prompt, read_any_messages
 
@@ -109,26 +107,11 @@ class AsyncGeneratorProvider:
         return "".join([text async for text in cls.create_async_generator(model, messages, **kwargs)])
 
     @classmethod
+    @abstractmethod
     def create_completion(
         cls, model: str, messages: Messages, stream: bool = True, **kwargs: Any
     ) -> Generator[str, None, None]:
-        """
-        Ask, and yield the answer, blocking; arguments and errors as `create_async_generator`.
-
-        It has an event loop of its own, in a thread, so it works inside a running one and in a notebook too. `stream`
-        is accepted and does nothing, as in the original.
-        """
-        with start_blocking_portal() as portal:
-            answer = cls.create_async_generator(model, messages, **kwargs)
-            try:
-                while True:
-                    try:
-                        text = portal.call(answer.__anext__)
-                    except StopAsyncIteration:
-                        return
-                    yield text
-            finally:
-                portal.call(answer.aclose)
+        """Ask, and yield the answer, blocking."""
 
 
 class OpenAssistant(AsyncGeneratorProvider):
@@ -179,6 +162,25 @@ class OpenAssistant(AsyncGeneratorProvider):
             OAError: as `oa_client.Stream`.
         """
         return AsyncResult(Feed(partial(cls._start, model, messages, proxy, cookies, kwargs)))
+
+    @classmethod
+    def create_completion(
+        cls,
+        model: str,
+        messages: Messages,
+        stream: bool = True,
+        proxy: str | None = None,
+        cookies: Cookies | None = None,
+        **kwargs: Any,
+    ) -> Generator[str, None, None]:
+        """
+        Ask, and yield the answer, blocking; arguments and errors as `create_async_generator`.
+
+        It has no event loop, so it works inside a running one, and in a notebook. `stream` is accepted and does
+        nothing: the answer always comes in pieces.
+        """
+        with Stream(cls._start(model, messages, proxy, cookies, kwargs, lambda _: None)) as answer:
+            yield from answer
 
     @classmethod
     def _start(

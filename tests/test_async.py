@@ -533,6 +533,19 @@ async def test_consumer_that_stops_reading_stops_the_reader(script: OpenAssistan
     assert ahead <= 1024
 
 
+async def test_closing_a_client_whose_consumer_is_far_behind(script: OpenAssistantScript) -> None:
+    """aclose() also ends a thread that waits for room."""
+    script.tokens = ["x"] * 3_000
+    async with AsyncClient(script.url, **script.credentials) as client:
+        stream = client.stream("Hi")
+        await anext(stream)
+        await in_thread(spin_until, lambda: stream._feed._is_full)
+        script.message_state = "complete"
+
+    assert stream._feed.ended
+    assert script.deleted_chats == ["c1"]
+
+
 async def test_two_readers_are_told(script: OpenAssistantScript, client: AsyncClient) -> None:
     """A second task that waits for the same stream gets a RuntimeError, and neither hangs."""
     script.events = hello_and_silence

@@ -118,13 +118,13 @@ def test_error_is_one_line_on_stderr(
     """An error of ours ends with status 1 and one line, which does not hold the credentials."""
     for name, value in variables(script).items():
         monkeypatch.setenv(name, value)
-    script.events = lambda stream: stream.error("out of memory")
+    script.events = lambda stream: stream.error("out of \x1b[2Jmemory")
 
     status = run(["ask", "Hi"])
 
     out, err = capsys.readouterr()
     assert (status, out) == (1, "")
-    assert err.endswith("oa-client: out of memory\n")
+    assert err.endswith("oa-client: out of \N{REPLACEMENT CHARACTER}[2Jmemory\n")
     assert "secret" not in err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -261,6 +262,7 @@ def test_500_on_the_assistant_message_is_a_failure_if_the_chat_cannot_be_read(
         pytest.param({"Retry-After": "7"}, 7.0, id="seconds"),
         pytest.param({"Retry-After": "Sun, 22 Nov 2020 15:30:30 GMT"}, 0.0, id="a date that is past"),
         pytest.param({"Retry-After": "soon"}, None, id="neither"),
+        pytest.param({"Retry-After": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}, None, id="a date beyond all dates"),
         pytest.param({}, None, id="none"),
     ],
 )
@@ -415,6 +417,56 @@ def test_one_pending_answer_at_a_time(surface: Surface) -> None:
 
         assert (list(second), list(first)) == (["Hello"], ["Hello"])
         assert script.calls.index("message") < len(script.calls) - 1 - script.calls[::-1].index("assistant")
+
+
+def test_trouble_of_another_reply_is_not_ours(script: OpenAssistantScript) -> None:
+    """If the message that is waited for cannot be read, the wait goes on to its limit."""
+    script.events = lambda stream: stream.connection.wait_until_left()
+    good, script.on_message = script.on_message, reply(response(200, b"<html>", {"connection": "close"}))
+    with Client(script.url, **script.credentials, timeout=Timeout(first_token=0.5)) as client:
+        first = client.stream("one")
+        with pytest.raises(TransportTimeout):
+            client.stream("two")
+        first.close()
+        script.on_message, script.message_state = good, "complete"
+
+    assert script.visible_chats == []
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "1"])
+def test_bad_timeout_of_close_is_refused(client: Client, timeout: Any) -> None:
+    """close() takes seconds, or None."""
+    with pytest.raises(ConfigurationError, match="timeout"):
+        client.close(timeout)
+
+    assert client.close(None) == ()
+
+
+def test_answer_that_was_asked_for_is_looked_for(script: OpenAssistantScript) -> None:
+    """A chat whose answer was asked for in vain is not deleted before the answer can be there."""
+    released = threading.Event()
+    stored, create_answer = threading.Event(), script.on_assistant
+
+    def ask(connection: Any, request: Any) -> None:
+        connection.wait(released)
+        with contextlib.suppress(Exception):
+            create_answer(connection, request)
+        stored.set()
+
+    def look(connection: Any, request: Any) -> None:
+        get_chat(connection, request)
+        released.set()
+
+    script.on_assistant = ask
+    get_chat, script.on_chat = script.on_chat, look
+    with Client(script.url, **script.credentials, timeout=Timeout(read=0.3), max_retries=0) as client:
+        with pytest.raises(TransportTimeout):
+            client.ask("Hi")
+        assert stored.wait(20)
+        assert not script.chats["c1"].deleted
+        script.change_message("m1", state="complete")
+
+    assert script.deleted_chats == ["c1"]
 
 
 def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript) -> None:

@@ -267,6 +267,9 @@ def expected_class(cls: type[Exception]) -> type[OAError]:
     name = f"{cls.__module__}.{cls.__name__}"
     if NAMED_TIMEOUT.search(cls.__name__):
         return TransportTimeout
+    if cls is requests.exceptions.InvalidHeader:
+        # Of an answer: those of a request are looked at before.
+        return TransportError
     if NAMED_CONFIGURATION.search(name):
         return ConfigurationError
     if NAMED_ENCODING.search(name):

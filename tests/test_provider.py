@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -154,6 +157,51 @@ def test_blocking_answer(script: OpenAssistantScript, provider: type[OpenAssista
     answer.close()
 
     wait_until_deleted(script, "c1", "c2")
+
+
+def test_program_ends_with_an_open_answer(script: OpenAssistantScript) -> None:
+    """An answer that is held when the program ends does not keep it, and its chat goes."""
+    script.message_state = "complete"
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.connection.wait_until_left()
+
+    script.events = events
+    program = (
+        "from oa_client.provider import OpenAssistant\n"
+        f"class Mine(OpenAssistant): url = '{script.url}/chat'\n"
+        f"answer = Mine.create_completion('', {MESSAGES}, cookies={COOKIES})\n"
+        "print(next(answer))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("Hello\n", "", 0)
+    assert script.deleted_chats == ["c1"]
+
+
+@pytest.mark.anyio
+async def test_answer_that_was_left_goes_with_the_next(
+    script: OpenAssistantScript, provider: type[OpenAssistant]
+) -> None:
+    """The chat of an answer that was left with `break` goes when the provider is used again."""
+    finish, script.message_state = script.events, "complete"
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.connection.wait_until_left()
+
+    script.events = events
+    async for _ in provider.create_async_generator("m", MESSAGES, cookies=COOKIES):
+        break
+    gc.collect()
+    script.events = finish
+    await provider.create_async("m", MESSAGES, cookies=COOKIES)
+
+    await anyio.to_thread.run_sync(partial(script.wait_until, lambda: len(script.deleted_chats) == 2))
+    await anyio.to_thread.run_sync(partial(script.wait_until, lambda: script.open_connections == 0))
 
 
 def test_blocking_answer_inside_a_running_loop(provider: type[OpenAssistant]) -> None:

@@ -33,7 +33,7 @@ HOMES = {
     "sseclient": {"_sse"},
     "urllib3": {"_transport"},
     "requests": {"_transport", "_errors", "_client", "_async"},  # in the clients for the type of `session=`
-    "anyio": {"_async", "provider"},  # in the provider for the blocking portal
+    "anyio": {"_async"},
     "browser_cookie3": {"_browser"},
     "click": {"_cli"},
     "rich": {"_cli"},

@@ -523,6 +523,21 @@ def test_close_wakes_a_blocked_reader(script: OpenAssistantScript, client: Clien
         stream.finish()
 
 
+def test_close_wakes_a_reader_that_waits_for_the_deletion(script: OpenAssistantScript, client: Client) -> None:
+    """close() also ends the wait for the last call, and the chat is left to the clean-up."""
+    delete, script.on_delete = script.on_delete, stall
+    stream = client.stream("Hi")
+    result = call_in_thread(lambda: list(stream))
+    script.wait_until(lambda: "delete" in script.calls)
+    script.on_delete = delete
+    stream.close()
+
+    assert result() == ["Hello", " world"]
+    assert str(stream.message) == "Hello world"
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
 def test_close_is_released_at_once_and_the_chat_goes_when_its_answer_is_final(
     script: OpenAssistantScript, client: Client
 ) -> None:
@@ -603,7 +618,8 @@ def test_delete_that_never_works_is_reported(script: OpenAssistantScript, client
     script.on_delete = lambda connection, _: script.send_text(connection, "", 500)
     client.ask("Hi")
 
-    assert client.close(timeout=0.3) == ("c1",)
+    assert client.close(timeout=1) == ("c1",)
+    assert script.chats["c1"].hidden
 
 
 def test_connection_is_kept_for_the_next_chat() -> None:

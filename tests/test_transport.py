@@ -65,6 +65,13 @@ def test_redirects_are_refused(other_server: ScriptedServer, status: int) -> Non
     assert other_server.requests == []
 
 
+def test_redirect_to_nowhere_is_refused() -> None:
+    """A Location that cannot be read is an APIError as any other."""
+    redirect = empty_response(302, {"location": "http://[x"})
+    with ScriptedServer(reply(redirect)) as server, Client(server.url, token="t") as client, pytest.raises(APIError):
+        client.ask("Hi")
+
+
 def test_netrc_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A `.netrc` entry for the host neither replaces nor adds credentials."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
@@ -201,7 +208,7 @@ def test_secrets_show_nowhere(caplog: pytest.LogCaptureFixture, how: str, creden
     caplog.set_level(logging.DEBUG)
     with (
         ScriptedServer(_failing_answers()[how]) as server,
-        Client(server.url, **credentials, max_retries=0, headers={"TrustedClient": SECRET}) as client,
+        Client(server.url, **credentials, max_retries=0, headers={"X-Api-Key": SECRET}) as client,
         pytest.raises(OAError) as caught,
     ):
         client.ask("Hi")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +30,8 @@ NOT_OURS = ": is base_url right, and does something stand in front of the server
 
 _SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "refresh", "set-cookie", "trustedclient"}
 _MASK = "***"
+#: characters of the server's explanation that a message repeats; all of it is in `APIError.detail`.
+DETAIL_LIMIT = 2000
 #: Raised before a connection is made; one of the two is a subclass of the other.
 _UNCONNECTED = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
 _TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
@@ -38,7 +40,6 @@ _UNSENDABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidHeader,
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.ProxySchemeUnsupported,
     UnicodeError,
@@ -52,11 +53,13 @@ class Failures:
     Args:
         target: the server.
         secrets: strings that no error may show.
+        headers: names of the headers that the user added, whose values are nobody else's business.
     """
 
-    def __init__(self, target: Target, secrets: frozenset[str]) -> None:
+    def __init__(self, target: Target, secrets: frozenset[str], headers: Iterable[str]) -> None:
         self._target = target
         self._secrets = secrets
+        self._headers = frozenset(name.lower() for name in headers) - {"user-agent"} | _SECRET_HEADERS
 
     def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
         """Return our error for one of the libraries below; `fired`: whether the operation was interrupted."""
@@ -65,7 +68,7 @@ class Failures:
         what = f"{call.method} {self._target.base_url}{call.path}"
         if isinstance(error, requests.RequestException):
             if error.request is not None:
-                error.request = _mask_request(error.request)  # type: ignore[arg-type]  # it is prepared
+                error.request = self._mask_request(error.request)  # type: ignore[arg-type]  # it is prepared
             error.response = None
         if fired:
             return Interrupted(f"{what} was interrupted")
@@ -109,6 +112,28 @@ class Failures:
             text = text.replace(secret, _MASK)
         return text
 
+    def _mask_request(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return a copy without credentials."""
+        copy = requests.PreparedRequest()
+        copy.method, copy.url, copy.body = request.method, request.url, request.body
+        copy.headers = self._mask_headers(request.headers)
+        copy.hooks = {}
+        return copy
+
+    def _mask_headers(self, headers: Mapping[str, str]) -> Any:
+        pairs = ((name, _MASK if name.lower() in self._headers else value) for name, value in headers.items())
+        return requests.structures.CaseInsensitiveDict(pairs)
+
+    def _snapshot(self, response: requests.Response, body: bytes) -> requests.Response:
+        """Return a copy that holds neither a socket nor a credential."""
+        copy = requests.Response()
+        copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
+        copy.headers, copy.encoding = self._mask_headers(response.headers), response.encoding
+        copy.elapsed = response.elapsed
+        copy._content = body
+        copy.request = self._mask_request(response.request)
+        return copy
+
     def refusal(self, response: requests.Response, body: bytes, call: Call[Any]) -> APIError:
         """Return the error for an answer that is not a success."""
         status = response.status_code
@@ -123,7 +148,7 @@ class Failures:
         if is_page:
             words.append(f"an HTML page{NOT_OURS}")
         elif detail:
-            words.append(str(detail))
+            words.append(str(detail)[:DETAIL_LIMIT])
         if status < 400:
             words.append(f"redirects are refused{_destination(response)}")
         hint = advice(status, self._target.surface, bool(self._target.credentials))
@@ -135,7 +160,7 @@ class Failures:
             detail=detail,
             method=call.method,
             path=call.path,
-            response=_snapshot(response, body),
+            response=self._snapshot(response, body),
         )
         if isinstance(error, (RateLimitError, BusyError)):
             error.retry_after = _retry_after(response.headers.get("Retry-After"))
@@ -143,7 +168,10 @@ class Failures:
 
 
 def _destination(response: requests.Response) -> str:
-    parts = urlsplit(response.headers.get("Location", ""))
+    try:
+        parts = urlsplit(response.headers.get("Location", ""))
+    except ValueError:
+        return ""
     if not parts.netloc:
         return ""
     return f", and this one leads to {parts.scheme}://{parts.hostname}: if you trust it, make it the base_url"
@@ -157,38 +185,13 @@ def _retry_after(value: str | None) -> float | None:
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
 def is_secret(header: str) -> bool:
     """Whether a header is one whose value is a secret."""
     return header.lower() in _SECRET_HEADERS
-
-
-def _mask_request(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Return a copy without credentials."""
-    copy = requests.PreparedRequest()
-    copy.method, copy.url, copy.body = request.method, request.url, request.body
-    copy.headers = _mask_headers(request.headers)
-    copy.hooks = {}
-    return copy
-
-
-def _mask_headers(headers: Mapping[str, str]) -> Any:
-    pairs = ((name, _MASK if is_secret(name) else value) for name, value in headers.items())
-    return requests.structures.CaseInsensitiveDict(pairs)
-
-
-def _snapshot(response: requests.Response, body: bytes) -> requests.Response:
-    """Return a copy that holds neither a socket nor a credential."""
-    copy = requests.Response()
-    copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
-    copy.headers, copy.encoding = _mask_headers(response.headers), response.encoding
-    copy.elapsed = response.elapsed
-    copy._content = body
-    copy.request = _mask_request(response.request)
-    return copy
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

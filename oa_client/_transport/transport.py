@@ -83,7 +83,8 @@ class Transport:
         if target.is_loopback:
             settings["proxies"] = {**self._session.proxies, **proxies}
         self._settings: dict[str, Any] = {name: settings[name] for name in ("proxies", "verify", "cert")}
-        self._failures = Failures(target, _secrets(target.credentials, self._headers, settings["proxies"]))
+        secrets = _secrets(target.credentials, self._headers, settings["proxies"])
+        self._failures = Failures(target, secrets, self._headers)
         if self._owned is not None:
             self._owned.trust_env = False
             self._owned.headers["User-Agent"] = f"oa-client/{version('oa-client')}"
