@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import DownloadColumn, Progress
 
 from ._client import Client
 from ._errors import OAError
@@ -140,7 +141,9 @@ def setup() -> None:
         if not model.downloaded:
             size = model.download_bytes / 1e6
             console.print(f"Downloading {model.name}, {size:.0f} MB ({model.licence}), to {model.path.parent}")
-        path = local.download_model()
+        with Progress(*Progress.get_default_columns(), DownloadColumn(), console=console, transient=True) as bar:
+            task = bar.add_task(model.name, total=model.download_bytes)
+            path = local.download_model(lambda done, total: bar.update(task, completed=done, total=total))
     except local.LocalServerError as error:
         raise click.ClickException(str(error)) from error
     console.print(f"{model.name} is ready: {path}")

