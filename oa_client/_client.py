@@ -32,6 +32,8 @@ from ._wire import Inference, Question, Surface, Website, check_size, check_text
 CLOSE_TIMEOUT = 10.0
 #: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
 _REFUSALS = (*range(200, 500), 503)
+#: A proxy's words for not knowing what became of a request.
+_LOST_ANSWERS = (502, 504)
 
 Messages = str | Sequence[Mapping[str, str]]
 
@@ -286,6 +288,9 @@ class Client:
                 self._beginning += 1
             yield
         except BaseException as error:
+            if isinstance(error, APIError) and error.status not in _LOST_ANSWERS:
+                # What the server made of the request, it has made by now.
+                exchange.was_asked = False
             # A clear refusal has queued nothing, so the chat can go at once.
             if exchange.message_id is None and isinstance(error, APIError) and error.status in _REFUSALS:
                 exchange.delete_chat()

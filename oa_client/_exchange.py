@@ -40,7 +40,7 @@ class Exchange:
         interrupt: ends whatever the exchange waits for.
         chat_id: the chat that was made; None before.
         message_id: the answer that was asked for; None before.
-        was_asked: whether the request for an answer has been sent, or may have been.
+        was_asked: whether an answer was asked for and it is not known what came of that.
         is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
             it is an error if the chat of a complete answer cannot be deleted.
     """
