@@ -23,11 +23,11 @@ import anyio.to_thread
 import requests
 
 from ._client import CLOSE_TIMEOUT, Client, Messages, note_exchange
-from ._errors import IncompleteReplyError, OAError
+from ._errors import OAError
 from ._events import Event, MessageEvent, TokenEvent
 from ._exchange import Exchange
 from ._models import Message, ModelInfo, Sampling, Timeout
-from ._stream import Reply
+from ._stream import Reply, unfinished
 from ._target import Cookies
 
 #: items; how far the thread may read ahead of a consumer that is busy.
@@ -290,9 +290,7 @@ class AsyncStream(AsyncGenerator[str, None]):
         async for _ in self:
             pass
         if self._message is None:
-            error = IncompleteReplyError("the stream was closed, or has failed, before its end")
-            error.chat_id, error.message_id, error.text = self.chat_id, self.message_id, self.text
-            raise error
+            raise unfinished(self.chat_id, self.message_id, self.text)
         return self._message
 
     async def aclose(self) -> None:

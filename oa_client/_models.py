@@ -81,8 +81,7 @@ class Message:
         _check_type(values, "message", list, "reports")
         _check_type(values, "message", (Mapping, type(None)), "work_parameters", "used_plugin")
         if values.get("content"):
-            # Half a surrogate pair: no file and no terminal takes it.
-            values["content"] = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", values["content"])
+            values["content"] = SURROGATE.sub("\N{REPLACEMENT CHARACTER}", values["content"])
         created = values.pop("created_at", None)
         values["created_at"] = _utc(created)
         if created is not None and values["created_at"] is None:
@@ -291,7 +290,8 @@ def did_you_mean(name: object, known: Sequence[str]) -> str:
 
 
 _TEXT = (str, type(None))
-_SURROGATE = re.compile("[\ud800-\udfff]")
+#: Half of a pair that is not joined to the other: no file and no terminal takes it.
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _is_number(value: object, *types: type) -> bool:

@@ -26,7 +26,7 @@ from ._errors import (
 )
 from ._events import Event, MessageEvent, PendingEvent, TokenEvent, event_from_json
 from ._exchange import Exchange
-from ._models import Message
+from ._models import SURROGATE, Message
 from ._sse import ServerSentEvent, read_events
 from ._transport import Body, Interrupted
 from ._wire import DELETABLE_STATES
@@ -38,7 +38,6 @@ PENDING_LOOK = 10.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
 
 _STOP_SEQUENCES = ("</s>", "<|endoftext|>", "<|im_end|>")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]\\Z")
 
 _log = logging.getLogger("oa_client")
@@ -109,7 +108,7 @@ class Reply:
                         if (
                             data["event_type"] == "token"
                             and text
-                            and (text.isascii() or not _SURROGATE.search(text))
+                            and (text.isascii() or not SURROGATE.search(text))
                             and not self._half
                             and end == len(source)
                             and event.event == "message"
@@ -216,7 +215,7 @@ class Reply:
     def _join_surrogates(self, text: str) -> str:
         """Put together what a worker split; half a pair waits for the next event."""
         text, self._half = self._half + text, ""
-        if not _SURROGATE.search(text):
+        if not SURROGATE.search(text):
             return text
         half = _HIGH_SURROGATE_AT_END.search(text)
         if half:
@@ -333,6 +332,13 @@ def _bare(text: str) -> str:
     return text
 
 
+def unfinished(chat_id: str | None, message_id: str | None, text: str) -> IncompleteReplyError:
+    """Return the error for a stream that is over without its final message."""
+    error = IncompleteReplyError("the stream was closed, or has failed, before its end")
+    error.chat_id, error.message_id, error.text = chat_id, message_id, text
+    return error
+
+
 class Stream:
     """
     A reply, while it arrives: an iterator of its text, in one pass.
@@ -426,8 +432,7 @@ class Stream:
         for _ in self:
             pass
         if self.message is None:
-            error = IncompleteReplyError("the stream was closed, or has failed, before its end")
-            raise self._reply.exchange.describe(error, self.text)
+            raise unfinished(self.chat_id, self.message_id, self.text)
         return self.message
 
     def close(self) -> None:
