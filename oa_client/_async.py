@@ -1,19 +1,15 @@
 """
 The async client: the blocking one, in worker threads.
 
-There is no second implementation of anything. A call is a hop into a thread; a stream has a thread that reads it and
-hands over what it has read: a hop for each token would cost ten times as much as the token.
+There is no second implementation of anything. A call is a hop into a thread; a stream is read by threads, which hand
+over what they have read: a hop for each token would cost ten times as much as the token.
 """
 
 from __future__ import annotations
 
-import io
-import threading
 import weakref
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -26,139 +22,18 @@ from ._client import CLOSE_TIMEOUT, Client, Messages, note_exchange
 from ._errors import OAError
 from ._events import Event, MessageEvent, TokenEvent
 from ._exchange import Exchange
+from ._feed import Feed, wake
 from ._models import Message, ModelInfo, Sampling, Timeout
+from ._poller import Poller
 from ._stream import Reply, unfinished
 from ._target import Cookies
 
-#: items; how far the thread may read ahead of a consumer that is busy.
-READ_AHEAD = 1024
 #: items that are handed out without letting other tasks run.
 GENEROSITY = 100
-#: seconds for the thread of a stream that was stopped to be gone.
+#: seconds for the threads of streams that were stopped to be gone.
 JOIN_LIMIT = 5.0
-#: seconds. On one core, loop and thread would take turns every few tokens at full speed: a consumer that has just
-#: waited for less than this rests for this long, so that the thread gets something done. Slower streams never rest.
-REST = 0.001
 
 _T = TypeVar("_T")
-
-
-class Feed:
-    """
-    Carries the items of one reply from the thread that reads it to the event loop.
-
-    The thread knows the feed, and the feed not the `AsyncStream`: a stream that nobody holds any more can be found by
-    the garbage collector while its thread still reads.
-    """
-
-    def __init__(self, start: Callable[[Callable[[Exchange], None]], Reply]) -> None:
-        self.items: deque[str | Event] = deque()
-        self.reply: Reply | None = None
-        self.error: BaseException | None = None
-        self.ended = False
-        self._start = start
-        self._exchange: Exchange | None = None
-        self._stopped = False
-        self._lock = threading.RLock()
-        self._room = threading.Event()
-        self._is_full = False
-        self._waiters: list[anyio.Event] = []
-        self._post: Callable[[Callable[[], object]], object] | None = None
-        self._rested = 0.0
-        self._thread = threading.Thread(target=self._run, name="oa-client stream", daemon=True)
-
-    def launch(self) -> None:
-        """Start the thread; to be called in the event loop that the items go to."""
-        token: Any = anyio.lowlevel.current_token()
-        # anyio's own way into the loop waits until it is there, which doubles the cost of a token.
-        loop = getattr(token, "native_token", token)
-        self._post = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
-        self._thread.start()
-
-    @property
-    def launched(self) -> bool:
-        """Whether `launch()` was called."""
-        return self._post is not None
-
-    def stop(self) -> None:
-        """End the reply, from any thread. Waits for nothing, starts nothing."""
-        with self._lock:
-            self._stopped = True
-            exchange = self._exchange
-        self._room.set()
-        if exchange is not None and not self.ended:
-            exchange.stop()
-
-    def clean_up(self) -> None:
-        """Have the chat of a reply that was stopped seen to, in the background."""
-        if self._exchange is not None:
-            self._exchange.clean_up()
-
-    def join(self, timeout: float) -> None:
-        """Wait until the thread is gone, in another thread, for at most `timeout` seconds."""
-        if self.launched:
-            self._thread.join(timeout)
-
-    async def wait(self, until: Callable[[], object]) -> None:
-        """Wait until something is true; it is looked at whenever the thread has news and somebody waits."""
-        while not until():
-            started = monotonic()
-            if started - self._rested < REST:
-                await anyio.sleep(REST)
-            waiter = anyio.Event()
-            self._waiters.append(waiter)
-            # News that came before the thread could see the waiter.
-            if not until():
-                await waiter.wait()
-            now = monotonic()
-            self._rested = now if now - started < REST else 0.0
-
-    def make_room(self) -> None:
-        """Let the thread go on if it is ahead by too much."""
-        if self._is_full:
-            self._is_full = False
-            self._room.set()
-
-    def _run(self) -> None:
-        items = self.items
-        try:
-            self.reply = self._start(self._note)
-            self._wake()
-            for item in self.reply.read():
-                items.append(item)
-                if self._waiters:
-                    self._wake()
-                if len(items) >= READ_AHEAD:
-                    self._wait_for_room()
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.ended = True
-            self._wake()
-
-    def _note(self, exchange: Exchange) -> None:
-        with self._lock:
-            self._exchange = exchange
-            stopped = self._stopped
-        if stopped:
-            exchange.stop()
-
-    def _wait_for_room(self) -> None:
-        self._room.clear()
-        self._is_full = True
-        # The consumer may have taken all of it, or have gone, before it could see that.
-        if len(self.items) >= READ_AHEAD and not self._stopped:
-            self._room.wait()
-
-    def _wake(self) -> None:
-        """Wake each who waits, once: it looks again for itself, and comes back if there is nothing for it."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            try:
-                self._post(waiter.set)  # type: ignore[misc]  # it was launched
-            except RuntimeError:
-                # The event loop is over.
-                self.stop()
 
 
 class AsyncStream(AsyncGenerator[str, None]):
@@ -172,7 +47,7 @@ class AsyncStream(AsyncGenerator[str, None]):
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._items = feed.items
-        self._text = io.StringIO()
+        self._length = 0
         self._message: Message | None = None
         self._closed = False
         self._credit = GENEROSITY
@@ -195,7 +70,8 @@ class AsyncStream(AsyncGenerator[str, None]):
     @property
     def text(self) -> str:
         """What was yielded so far."""
-        return self._text.getvalue()
+        # The reply is ahead.
+        return self._feed.reply.text[: self._length] if self._feed.reply else ""
 
     @property
     def message(self) -> Message | None:
@@ -212,17 +88,17 @@ class AsyncStream(AsyncGenerator[str, None]):
 
     async def __anext__(self) -> str:
         while True:
-            item = await self._next()
+            self._credit -= 1
+            if not self._items or self._credit <= 0:
+                await self._fill()
+            item = self._take()
             if type(item) is str:
                 return item
 
-    async def _next(self) -> str | Event:
-        self._credit -= 1
-        if not self._items or self._credit <= 0:
-            await self._fill()
+    def _take(self) -> str | Event:
         item = self._items.popleft()
         if type(item) is str:
-            self._text.write(item)
+            self._length += len(item)
         elif type(item) is MessageEvent:
             self._message = item.message
         return item
@@ -235,7 +111,7 @@ class AsyncStream(AsyncGenerator[str, None]):
         self._credit = GENEROSITY
         self._is_read = True
         try:
-            if not await self._open():
+            if feed.reply is None and not await self._open():
                 raise StopAsyncIteration
             feed.make_room()
             if self._items:
@@ -273,10 +149,13 @@ class AsyncStream(AsyncGenerator[str, None]):
     async def events(self) -> AsyncIterator[Event]:
         """Yield every event of the reply, the `MessageEvent` last; see `Stream.events`."""
         while True:
-            try:
-                item = await self._next()
-            except StopAsyncIteration:
-                return
+            self._credit -= 1
+            if not self._items or self._credit <= 0:
+                try:
+                    await self._fill()
+                except StopAsyncIteration:
+                    return
+            item = self._take()
             yield TokenEvent(item) if isinstance(item, str) else item
 
     async def finish(self) -> Message:
@@ -379,6 +258,7 @@ class AsyncClient:
             serialize=serialize,
         )
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
+        self._poller = Poller(wake)
 
     def __repr__(self) -> str:
         return f"<Async{repr(self._client)[1:]}"
@@ -409,7 +289,7 @@ class AsyncClient:
         question = self._client._read_question(
             messages, model, sampling, system_prompt, user_profile, response_instructions, plugins
         )
-        feed = Feed(partial(_start, self._client, question, keep))
+        feed = Feed(partial(_start, self._client, question, keep), self._poller)
         self._feeds.add(feed)
         return AsyncStream(feed)
 
@@ -452,8 +332,9 @@ class AsyncClient:
 
     def _close(self, timeout: float | None, feeds: Sequence[Feed]) -> tuple[str, ...]:
         undeleted = self._client.close(timeout)
+        # All were stopped, and are about to end; the poller first, since it starts threads.
+        self._poller.close(JOIN_LIMIT)
         for feed in feeds:
-            # It was stopped, and is about to end.
             feed.join(JOIN_LIMIT)
         return undeleted
 

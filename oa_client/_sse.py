@@ -9,7 +9,7 @@ CRLF part, stops at invalid UTF-8, and takes quadratic time over a long line tha
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import sseclient
@@ -57,12 +57,13 @@ class EventCutter:
         # Only what is new can complete an event; the rest was looked at before.
         seam = self._tail + piece
         self._tail = seam[-2:]
-        if _behind_last_blank(seam) == 0:
+        cut = _behind_last_blank(seam)
+        if cut == 0:
             if self._held_size > EVENT_LIMIT:
                 raise ProtocolError(f"an event is longer than {EVENT_LIMIT} bytes")
             return b""
         text = b"".join(self._held)
-        cut = _behind_last_blank(text)
+        cut += len(text) - len(seam)
         rest = text[cut:]
         self._held, self._held_size, self._tail = [rest] if rest else [], len(rest), rest[-2:]
         self.is_empty = not rest
@@ -78,8 +79,13 @@ def _behind_last_blank(text: bytes) -> int:
 
     If its CR turns out to be half of a CRLF, the LF stands before the next event, where a blank line does nothing.
     """
-    blanks = (b"\n\r\n", b"\r\r\n", b"\n\n", b"\n\r", b"\r\r")
-    return max(place + len(blank) if (place := text.rfind(blank)) >= 0 else 0 for blank in blanks)
+    place = 0
+    # The usual one first: the others are then looked for behind it alone.
+    for blank in (b"\n\r\n", b"\n\n", b"\r\r\n", b"\n\r", b"\r\r"):
+        found = text.rfind(blank, max(0, place - len(blank) + 1))
+        if found >= 0:
+            place = found + len(blank)
+    return place
 
 
 def _clean(events: bytes) -> bytes:
@@ -101,21 +107,29 @@ class ServerSentEvent(Protocol):
     data: str
 
 
-def read_events(pieces: Iterable[bytes]) -> Iterator[ServerSentEvent]:
-    """Yield each event of a stream, as it is complete; one that the end cuts off is dropped, and so are comments."""
-    events: Iterator[ServerSentEvent] = sseclient.SSEClient(_cut(pieces)).events()
-    return events
+class EventReader:
+    """Reads the events of a stream, however it is cut up; one that its end cuts off is never read, nor are comments."""
 
+    def __init__(self) -> None:
+        self._cutter = EventCutter()
+        self._whole: list[bytes] = []
+        self._parser = sseclient.SSEClient(self._whole)  # type: ignore[arg-type]  # it is iterated anew for each piece
 
-def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    cutter = EventCutter()
-    for piece in pieces:
+    def feed(self, piece: bytes) -> Iterator[ServerSentEvent]:
+        """
+        Take a piece of the stream and return the events that it completes, to be read before the next call.
+
+        Raises:
+            ProtocolError: if an event is longer than `EVENT_LIMIT` bytes, or has more than `LINE_LIMIT` lines.
+        """
+        self._whole[:] = [self._cut(piece)]
+        events: Iterator[ServerSentEvent] = self._parser.events()
+        return events
+
+    def _cut(self, piece: bytes) -> bytes:
         # The usual case: one whole event, or several, and nothing before.
-        if cutter.is_empty and piece.endswith(b"\r\n\r\n"):
+        if self._cutter.is_empty and piece.endswith(b"\r\n\r\n"):
             events = piece.replace(b"\r\n", b"\n")
             if events.isascii() and b"\r" not in events:
-                yield events
-                continue
-        events = cutter.feed(piece)
-        if events:
-            yield events
+                return events
+        return self._cutter.feed(piece)

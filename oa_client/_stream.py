@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import json
 import logging
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, overload
 
 from ._errors import (
     APIError,
@@ -27,7 +28,7 @@ from ._errors import (
 from ._events import Event, MessageEvent, PendingEvent, TokenEvent, event_from_json
 from ._exchange import Exchange
 from ._models import SURROGATE, Message
-from ._sse import ServerSentEvent, read_events
+from ._sse import EventReader, ServerSentEvent
 from ._transport import Body, Interrupted
 from ._wire import DELETABLE_STATES
 
@@ -43,6 +44,17 @@ _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]\\Z")
 _log = logging.getLogger("oa_client")
 # json.loads() looks at its arguments for as long as this takes.
 _decode = json.JSONDecoder().raw_decode
+
+
+class Pause(enum.Enum):
+    """What a reply that is not to wait for anything has come to."""
+
+    #: It needs bytes from its socket; until `Reply.due`.
+    BYTES = enum.auto()
+    #: It needs an answer of the server: whoever goes on with it has to wait for that.
+    CALL = enum.auto()
+    #: Its consumer is far behind. Said by those who read it, not by itself.
+    ROOM = enum.auto()
 
 
 class Reply:
@@ -66,6 +78,17 @@ class Reply:
         self._half = ""
         self._looked = monotonic()
         self._is_over = False
+        # Whether the answer will not change any more, though it ends with an error.
+        self._is_final = False
+        self._read_limit = exchange.timeout.read or math.inf
+        self._is_bounded = False
+        self._waits_since = 0.0
+
+    @property
+    def due(self) -> float:
+        """Until when `Pause.BYTES` may last, in seconds on the monotonic clock; reading then says what was late."""
+        clock = self.exchange.clock
+        return self._waits_since + min(self._read_limit, clock.phase_left, clock.total_left)
 
     @property
     def text(self) -> str:
@@ -86,56 +109,88 @@ class Reply:
         """Close the connection; only while nobody reads."""
         self._body.close()
 
-    def read(self) -> Generator[str | Event, None, None]:
+    @property
+    def is_direct(self) -> bool:
+        """Whether it can be read with `waits=False`."""
+        return self._body.is_direct
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket that `Pause.BYTES` waits for."""
+        return self._body.fileno()
+
+    @overload
+    def read(self, waits: Literal[True] = True) -> Generator[str | Event, None, None]: ...
+
+    @overload
+    def read(self, waits: bool) -> Generator[str | Event | Pause, None, None]: ...
+
+    def read(self, waits: bool = True) -> Generator[str | Event | Pause, None, None]:
         """
         Yield the reply: text for a token that has any, an event for all else.
 
         Most readers want the text alone, and at full speed an object for each token is dear. The generator knows
         the reply, so the reply must not know the generator.
+
+        Args:
+            waits: if false, a `Pause` is yielded before whatever would wait for the server.
         """
-        clock, write = self.exchange.clock, self._text.write
+        clock, body, write = self.exchange.clock, self._body, self._text.write
+        events = EventReader()
         cut: TransportError | None = None
         final: Message | None = None
         try:
+            if not waits:
+                body.set_timeout(0)
             try:
-                for event in read_events(self._pieces()):
-                    # Most events are plain tokens, and those are read here, with nothing that could be spared: a
-                    # call for each would be a tenth of all that a token costs.
-                    source = event.data
-                    try:
-                        data, end = _decode(source)
-                        text = data["text"]
-                        if (
-                            data["event_type"] == "token"
-                            and text
-                            and (text.isascii() or not SURROGATE.search(text))
-                            and not self._half
-                            and end == len(source)
-                            and event.event == "message"
-                        ):
-                            write(text)
-                            if clock.phase == "idle":
-                                clock.phase_left = clock.idle
-                            else:
-                                clock.token()
-                                self._begun()
-                            yield text
-                            continue
-                    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-                        # It is something else, or broken: that is told apart below.
-                        pass
-                    item = self._item(event)
-                    if isinstance(item, MessageEvent):
-                        final = item.message
-                        break
-                    if item is not None:
-                        yield item
-                    if isinstance(item, PendingEvent):
-                        final = self._look()
-                        if final is not None:
+                while final is None and not body.is_over:
+                    piece = self._receive(waits)
+                    if piece is None:
+                        yield Pause.BYTES
+                        continue
+                    for event in events.feed(piece):
+                        # Most events are plain tokens, and those are read here, with nothing that could be spared: a
+                        # call for each would be a tenth of all that a token costs.
+                        source, data, end = event.data, None, -1
+                        try:
+                            data, end = _decode(source)
+                            text = data["text"]
+                            if (
+                                data["event_type"] == "token"
+                                and text
+                                and (text.isascii() or not SURROGATE.search(text))
+                                and not self._half
+                                and end == len(source)
+                                and event.event == "message"
+                            ):
+                                write(text)
+                                if clock.phase == "idle":
+                                    clock.phase_left = clock.idle
+                                else:
+                                    clock.token()
+                                    self._begun()
+                                yield text
+                                continue
+                        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                            # It is something else, or broken: that is told apart below.
+                            pass
+                        item = self._item(event, data if end == len(source) else None)
+                        if isinstance(item, MessageEvent):
+                            final = item.message
                             break
+                        if item is not None:
+                            yield item
+                        if isinstance(item, PendingEvent) and monotonic() - self._looked >= PENDING_LOOK:
+                            if not waits:
+                                yield Pause.CALL
+                            final = self._look()
+                            if final is not None:
+                                break
             except TransportError as error:
                 cut = error
+            if self.exchange.stopped:
+                return
+            if not waits:
+                yield Pause.CALL
             if final is None:
                 final = self._recover(cut)
             rest = self._rest(final)
@@ -150,6 +205,10 @@ class Reply:
             yield MessageEvent(final)
         except OAError as error:
             if not self.exchange.stopped:
+                if self._is_final:
+                    if not waits:
+                        yield Pause.CALL
+                    self._finish()
                 self.exchange.leave_chat()
                 self.exchange.clean_up()
                 self.exchange.describe(error, self.text)
@@ -158,40 +217,45 @@ class Reply:
             self.exchange.leave_chat()
             self._body.close()
 
-    def _pieces(self) -> Iterator[bytes]:
-        """Yield the body, under the clock."""
-        clock, body = self.exchange.clock, self._body
-        read = self.exchange.timeout.read or math.inf
-        pieces = body.pieces
-        bounded = False
-        while True:
-            if bounded or clock.phase_left < read or clock.total_left < read:
-                body.set_timeout(min(max(clock.left, 0.001), read))
-                bounded = clock.left < read
-            started = monotonic()
-            try:
-                piece = next(pieces, None)
-            except Exception as error:
-                clock.spend(monotonic() - started)
-                clock.check()
-                if self.exchange.stopped:
-                    return
-                raise body.translate(error) from error
-            waited = monotonic() - started
-            clock.phase_left -= waited
-            clock.total_left -= waited
-            if clock.phase_left <= 0 or clock.total_left <= 0:
-                clock.check()
-            if piece is None:
-                return
-            yield piece
+    def _receive(self, waits: bool) -> bytes | None:
+        """
+        Return bytes of the body, under the clock; perhaps none. None is instead of waiting, until `due`.
 
-    def _item(self, event: ServerSentEvent) -> str | Event | None:
-        """Read an event that is not a plain token: text, an event, or None for a ping."""
+        Raises:
+            TransportError: if the connection breaks, or a limit is passed.
+        """
+        clock, body = self.exchange.clock, self._body
+        if waits:
+            read = self._read_limit
+            if self._is_bounded or clock.phase_left < read or clock.total_left < read:
+                body.set_timeout(min(max(clock.left, 0.001), read))
+                self._is_bounded = clock.left < read
+        started = self._waits_since or monotonic()
+        try:
+            piece = body.read()
+        except Exception as error:
+            clock.spend(monotonic() - started)
+            clock.check()
+            raise body.translate(error) from error
+        if piece is None and (not self._waits_since or monotonic() < self.due):
+            self._waits_since = started
+            return None
+        self._waits_since = 0.0
+        waited = monotonic() - started
+        clock.phase_left -= waited
+        clock.total_left -= waited
+        if clock.phase_left <= 0 or clock.total_left <= 0:
+            clock.check()
+        if piece is None:
+            raise body.translate(TimeoutError())
+        return piece
+
+    def _item(self, event: ServerSentEvent, data: Any) -> str | Event | None:
+        """Read an event that is not a plain token, its data if known: text, an event, or None for a ping."""
         if event.event == "ping":
             return None
         try:
-            data = json.loads(event.data)
+            data = json.loads(event.data) if data is None else data
         except (ValueError, RecursionError) as error:
             if event.event == "error":
                 raise GenerationError(f"the server reports an error: {event.data}") from error
@@ -227,18 +291,14 @@ class Reply:
         words = data.get("error")
         words = words if isinstance(words, str) and words else "no reason given"
         state = data["message"].get("state") if isinstance(data.get("message"), dict) else None
-        if state in DELETABLE_STATES:
-            self._finish()
+        self._is_final = state in DELETABLE_STATES
         if state == "timeout":
             return CancelledReplyError(f"{words}: the message waited too long on the server", reason="timeout")
         return GenerationError(words)
 
     def _look(self) -> Message | None:
         """Look at a message that has been pending for a while; return it if it is complete."""
-        now = monotonic()
-        if now - self._looked < PENDING_LOOK:
-            return None
-        self._looked = now
+        self._looked = monotonic()
         try:
             return self._judge(self._get_message())
         except (TransportError, APIError):
@@ -264,7 +324,7 @@ class Reply:
         if message.state == "complete":
             return message
         if message.state == "aborted_by_worker":
-            self._finish()
+            self._is_final = True
             raise GenerationError("the server gave the answer up; its reason went to a stream that was not open")
         if message.state == "cancelled":
             raise CancelledReplyError(

@@ -18,10 +18,12 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from ._async import AsyncStream, Feed
+from ._async import AsyncStream
 from ._browser import browser_cookies
 from ._client import Client
 from ._exchange import Exchange
+from ._feed import Feed, wake
+from ._poller import Poller
 from ._stream import Reply, Stream
 from ._target import Cookies
 from ._wire import OriginalWebsite, Question, format_prompt, read_any_messages
@@ -42,6 +44,8 @@ _SAMPLING: Mapping[str, Any] = {
     "repetition_penalty": 1.1111111111111112,
     "max_new_tokens": 1024,
 }
+#: Each call makes a client of its own, and they are read together.
+_poller = Poller(wake)
 
 
 class AsyncResult(AsyncStream):
@@ -161,7 +165,7 @@ class OpenAssistant(AsyncGeneratorProvider):
             GenerationError: if the answer is an error; also a `RuntimeError`.
             OAError: as `oa_client.Stream`.
         """
-        return AsyncResult(Feed(partial(cls._start, model, messages, proxy, cookies, kwargs)))
+        return AsyncResult(Feed(partial(cls._start, model, messages, proxy, cookies, kwargs), _poller))
 
     @classmethod
     def create_completion(

@@ -41,6 +41,7 @@ from .scripted import (
     Handler,
     OpenAssistantScript,
     ScriptedServer,
+    Surface,
     json_response,
     reply,
     stall,
@@ -68,6 +69,16 @@ if sys.version_info >= (3, 12):
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Each event loop."""
     return request.param
+
+
+@pytest.fixture(params=["website", "inference", "inference, a thread for each stream"])
+def surface(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Surface:
+    """Each server, and each way in which replies are read: all by one thread, or each by its own."""
+    name, _, is_threaded = request.param.partition(", ")
+    if is_threaded:
+        monkeypatch.setattr("oa_client._transport.body._is_readable", lambda *_: False)
+    chosen: Surface = name
+    return chosen
 
 
 @pytest.fixture
@@ -681,7 +692,7 @@ async def test_feeds_of_a_loop_that_is_gone_end(anyio_backend_name: str, script:
     made = AsyncClient(script.url, **script.credentials)
     await in_thread(partial(anyio.run, use, backend=anyio_backend_name))
     released.set()
-    await in_thread(streams[0]._feed.join, 20)
+    await in_thread(spin_until, lambda: streams[0]._feed.ended)
 
     assert streams[0]._feed.ended
     await made.aclose()

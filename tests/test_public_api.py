@@ -26,14 +26,14 @@ CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 # Each module may import those before it. One that is not listed must not close a circle.
 ORDER = [
     *("_errors", "_models", "_events", "_wire", "_target", "_clock", "_sse", "_transport"),
-    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_client", "_async"),
+    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_poller", "_feed", "_client", "_async"),
     *("__init__", "_browser", "provider", "_cli", "__main__"),
 ]
 HOMES = {
     "sseclient": {"_sse"},
     "urllib3": {"_transport"},
     "requests": {"_transport", "_errors", "_client", "_async"},  # in the clients for the type of `session=`
-    "anyio": {"_async"},
+    "anyio": {"_feed", "_async"},
     "browser_cookie3": {"_browser"},
     "click": {"_cli"},
     "rich": {"_cli"},

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from oa_client import ProtocolError
-from oa_client._sse import EVENT_LIMIT, EventCutter, read_events
+from oa_client._sse import EVENT_LIMIT, EventCutter, EventReader
 
 Events = list[tuple[str, str]]
 BOM = b"\xef\xbb\xbf"
@@ -22,7 +22,8 @@ BOM = b"\xef\xbb\xbf"
 
 def parse(pieces: Iterable[bytes]) -> Events:
     """Return name and data of each event."""
-    return [(event.event, event.data) for event in read_events(pieces)]
+    reader = EventReader()
+    return [(event.event, event.data) for piece in pieces for event in reader.feed(piece)]
 
 
 def by_the_standard(stream: bytes) -> Events:
@@ -176,36 +177,6 @@ def test_event_of_the_real_server() -> None:
 def test_invalid_utf8_is_replaced() -> None:
     """A byte that is no UTF-8 becomes the replacement character, and the stream goes on."""
     assert [("message", "a\ufffdb"), ("message", "c")] == parse([b"data: a\xffb\n\ndata: c\n\n"])
-
-
-def test_events_come_at_once() -> None:
-    """An event is there before the piece after it is asked for."""
-    asked = []
-
-    def pieces() -> Iterator[bytes]:
-        for number in range(3):
-            asked.append(number)
-            yield b"data: %d\r\n\r\n" % number
-
-    events = read_events(pieces())
-
-    for number in range(3):
-        assert str(number) == next(events).data
-        assert list(range(number + 1)) == asked
-
-
-def test_error_of_the_source() -> None:
-    """An error of the source comes through after the events before it, and what it cut off is dropped."""
-
-    def pieces() -> Iterator[bytes]:
-        yield b"data: a\n\ndata: b\n"
-        raise ProtocolError("cut")
-
-    events = read_events(pieces())
-
-    assert "a" == next(events).data
-    with pytest.raises(ProtocolError, match="cut"):
-        next(events)
 
 
 def test_empty_pieces() -> None:

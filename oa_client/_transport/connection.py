@@ -95,7 +95,7 @@ class _Wakeable(urllib3.connection.HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         before, self._interrupt = self._interrupt, _current.interrupt
-        if before is not None and before is not self._interrupt and before.detach():
+        if before is not None and before is not self._interrupt and before.has_shut(self.sock):
             # The last user was interrupted between the pool's check of the connection and now.
             self.close()
         if self.sock is not None:

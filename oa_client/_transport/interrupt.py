@@ -22,7 +22,7 @@ class Interrupt:
         self._lock = threading.RLock()
         self._event = threading.Event()
         self._socket: Any = None
-        self._was_shut = False
+        self._shut: list[Any] = []
 
     @property
     def fired(self) -> bool:
@@ -39,7 +39,7 @@ class Interrupt:
         self._event.set()
         with self._lock:
             if self._socket is not None:
-                self._was_shut = True
+                self._shut.append(self._socket)
                 _shut(self._socket)
 
     def wait(self, seconds: float) -> bool:
@@ -50,15 +50,20 @@ class Interrupt:
         """Say which socket the operation waits on from now."""
         with self._lock:
             self._socket = sock
-            self._was_shut = False
             if self.fired:
                 self.fire()
 
-    def detach(self) -> bool:
-        """Say that the operation no longer uses the socket; return whether it had been shut down by then."""
+    def detach(self) -> None:
+        """Say that the operation no longer uses a socket."""
         with self._lock:
             self._socket = None
-            return self._was_shut
+
+    def has_shut(self, sock: Any) -> bool:
+        """Say that somebody else is to use a socket, and return whether it was shut down while the operation did."""
+        with self._lock:
+            if self._socket is sock:
+                self._socket = None
+            return any(item is sock for item in self._shut)
 
 
 def _shut(sock: Any) -> None:

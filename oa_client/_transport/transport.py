@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -16,24 +12,19 @@ from urllib.parse import urlsplit
 import requests
 import requests.auth
 
-from .._errors import ConfigurationError, OAError, ProtocolError
+from .._errors import ConfigurationError, ProtocolError
 from .._models import Timeout
 from .._target import Target
 from .._wire import Call, error_detail
+from .body import PIECE, Body
 from .connection import Session, operation
 from .failure import NOT_OURS, Failures, is_secret
 from .interrupt import Interrupt, Interrupted
 
 T = TypeVar("T")
-_log = logging.getLogger("oa_client")
 
 #: bytes; far above any answer but an event stream.
 ANSWER_LIMIT = 64 * 1024 * 1024
-#: bytes asked for at a time; a chunk comes as soon as it is there, whatever its size.
-PIECE = 65536
-#: After the last event: how much (bytes) and how long (seconds) to read for the end, so that the connection is kept.
-DRAIN_BYTES = 65536
-DRAIN_SECONDS = 0.05
 
 
 class _Signature(requests.auth.AuthBase):
@@ -136,17 +127,17 @@ class Transport:
         # Compressed events would come in lumps.
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         response = self._request(call, timeout, interrupt, headers)
-        body = Body(response, interrupt, lambda error: self._failures.translate(error, call, False))
         try:
             if response.status_code >= 300:
                 raise self._failures.refusal(response, self._read(response, call, interrupt), call)
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind == "text/html":
                 raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
+            return Body.of(response, interrupt, lambda error: self._failures.translate(error, call, False))
         except BaseException:
-            body.close()
+            response.close()
+            interrupt.detach()
             raise
-        return body
 
     def _request(
         self, call: Call[Any], timeout: Timeout, interrupt: Interrupt, headers: Mapping[str, str]
@@ -191,58 +182,6 @@ class Transport:
         except Exception as error:
             raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
         return b"".join(pieces)
-
-
-class Body:
-    """
-    The body of an event stream.
-
-    Attributes:
-        pieces: the body in the pieces in which it comes; raises what the libraries below do. Not a generator of our
-            own: it would know this body, and the cycle would keep the socket open when nobody holds it any more.
-        translate: makes our errors of those.
-    """
-
-    def __init__(
-        self, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]
-    ) -> None:
-        self._response = response
-        self._interrupt = interrupt
-        self.translate = translate
-        raw = response.raw
-        self.pieces: Iterator[bytes] = (
-            # Each chunk as it comes. On any other body this waits for PIECE bytes, or the end.
-            raw.stream(PIECE, decode_content=True)
-            if getattr(raw, "chunked", False)
-            else iter(partial(raw.read1, PIECE, decode_content=True), b"")
-        )
-
-    def set_timeout(self, seconds: float) -> None:
-        """Bound the next read, in seconds; may be infinite."""
-        sock = self._interrupt.socket
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.settimeout(None if seconds == math.inf else seconds)
-
-    def drain(self) -> None:
-        """Read on to the end, but not for long, and close: at its end, the connection is kept for the next call."""
-        deadline = time.monotonic() + DRAIN_SECONDS
-        size = 0
-        try:
-            self.set_timeout(DRAIN_SECONDS)
-            for piece in self.pieces:
-                size += len(piece)
-                if size > DRAIN_BYTES or time.monotonic() > deadline:
-                    break
-        except Exception as error:
-            # The answer is whole; only the connection is lost.
-            _log.debug("end of the event stream: %s", type(error).__name__)
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the connection; a body that has not been read to its end costs it."""
-        self._interrupt.detach()
-        self._response.close()
 
 
 class _ForeignSocket:

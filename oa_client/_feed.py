@@ -1,0 +1,256 @@
+"""How the items of a reply come from the threads that read it to the event loop."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from ._events import Event
+from ._exchange import Exchange
+from ._poller import Poller
+from ._stream import Pause, Reply
+
+#: items; how far to read ahead of a consumer that is busy.
+READ_AHEAD = 1024
+#: seconds. On one core, loop and thread would take turns every few tokens at full speed: a consumer that has just
+#: waited for less than this rests for this long, so that the thread gets something done. Slower streams never rest.
+REST = 0.001
+
+
+class Feed:
+    """
+    One reply, and who reads it: a thread, the poller, or nobody.
+
+    A thread of its own opens the reply, and makes whatever call it needs later. What lies between is the poller's, if
+    the body can be read without waiting, else the thread's as well. Nobody reads while the consumer is behind.
+
+    The readers know the feed, and the feed not the `AsyncStream`: a stream that nobody holds any more can be found by
+    the garbage collector while it is still read.
+
+    Args:
+        start: opens the reply; is given a function to be told of the exchange.
+        poller: of the client.
+    """
+
+    def __init__(self, start: Callable[[Callable[[Exchange], None]], Reply], poller: Poller[Feed]) -> None:
+        self.items: deque[str | Event] = deque()
+        self.reply: Reply | None = None
+        self.error: BaseException | None = None
+        self.ended = False
+        self._start = start
+        self._poller = poller
+        self._exchange: Exchange | None = None
+        self._source: Generator[str | Event | Pause, None, None] | None = None
+        self._is_polled = False
+        self._stopped = False
+        # Re-entrant, as the garbage collector may stop a feed anywhere.
+        self._lock = threading.RLock()
+        self._is_full = False
+        # Events, or futures of asyncio.
+        self._waiters: list[Any] = []
+        self._new_waiter: Callable[[], Any] = anyio.Event
+        self._post: Callable[[Callable[[], object]], object] | None = None
+        self._rested = 0.0
+        self._thread: threading.Thread | None = None
+
+    # For the consumer, in the event loop.
+
+    def launch(self) -> None:
+        """Open the reply; to be called in the event loop that the items go to."""
+        token: Any = anyio.lowlevel.current_token()
+        # anyio's own way into the loop waits until it is there, which doubles the cost of a token.
+        loop = getattr(token, "native_token", token)
+        self._post = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+        # On asyncio an event costs three times as much as the future in it.
+        self._new_waiter = getattr(loop, "create_future", anyio.Event)
+        self._start_thread()
+
+    @property
+    def launched(self) -> bool:
+        """Whether `launch()` was called."""
+        return self._post is not None
+
+    async def wait(self, until: Callable[[], object]) -> None:
+        """Wait until something is true; it is looked at whenever there is news and somebody waits."""
+        while not until():
+            started = monotonic()
+            if started - self._rested < REST:
+                await anyio.sleep(REST)
+            waiter = self._new_waiter()
+            self._waiters.append(waiter)
+            # News that came before the reader could see the waiter.
+            if not until():
+                await (waiter.wait() if isinstance(waiter, anyio.Event) else waiter)
+            now = monotonic()
+            self._rested = now if now - started < REST else 0.0
+
+    def make_room(self) -> None:
+        """Have it read on if that was stopped because the consumer was behind, and it is not so far now."""
+        if self._is_full and len(self.items) <= READ_AHEAD // 2 and self._take_over():
+            self._read_on()
+
+    # For whoever ends it.
+
+    def stop(self) -> None:
+        """End the reply, from any thread. Waits for nothing, starts nothing."""
+        with self._lock:
+            self._stopped = True
+            exchange = self._exchange
+        if exchange is not None and not self.ended:
+            exchange.stop()
+        if self._take_over():
+            # Nobody is reading, so nobody would notice.
+            self._end()
+            wake([self])
+
+    def clean_up(self) -> None:
+        """Have the chat of a reply that was stopped seen to, in the background."""
+        if self._exchange is not None:
+            self._exchange.clean_up()
+
+    def join(self, timeout: float) -> None:
+        """Wait, in another thread, until the last thread of a feed that was stopped is gone, at most `timeout` s."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    # For the poller.
+
+    @property
+    def due(self) -> float:
+        """As `Readable`."""
+        return self.reply.due if self.reply is not None else math.inf
+
+    def fileno(self) -> int:
+        """As `Readable`."""
+        assert self.reply is not None  # noqa: S101 - it is polled
+        return self.reply.fileno()
+
+    def advance(self, in_thread: bool = False) -> Pause | None:
+        """As `Readable`; `in_thread`: in a thread of its own, which may wait for calls."""
+        items, source = self.items, self._source
+        assert source is not None  # noqa: S101 - the reply is open
+        try:
+            if not self._stopped:
+                for item in source:
+                    if type(item) is not str and isinstance(item, Pause):
+                        if not in_thread or item is Pause.BYTES:
+                            return item
+                        continue
+                    items.append(item)
+                    if in_thread and self._waiters:
+                        wake([self])
+                    if len(items) >= READ_AHEAD:
+                        return Pause.ROOM
+        except BaseException as error:
+            self.error = error
+        self._end()
+        return None
+
+    def settle(self, pause: Pause | None) -> None:
+        """As `Readable`."""
+        try:
+            if pause is Pause.BYTES:
+                self._poller.read(self)
+            elif pause is Pause.CALL:
+                self._start_thread()
+        except RuntimeError as error:
+            # No thread can be started.
+            self.fail(error)
+            wake([self])
+        if pause is Pause.ROOM:
+            self._is_full = True
+            # The consumer may have taken all of it, or have gone, before it could see that.
+            if (self._stopped or len(self.items) < READ_AHEAD) and self._take_over():
+                self._read_on()
+
+    def fail(self, error: BaseException) -> None:
+        """As `Readable`."""
+        self.error = error
+        self._end()
+
+    # Inside.
+
+    def _take_over(self) -> bool:
+        """Become the one who may go on with a reply that nobody reads."""
+        with self._lock:
+            was_full, self._is_full = self._is_full, False
+            return was_full
+
+    def _read_on(self) -> None:
+        self.settle(Pause.BYTES if self._is_polled else Pause.CALL)
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="oa-client stream", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        if self._source is None:
+            try:
+                self.reply = self._start(self._note)
+                self._is_polled = self.reply.is_direct and self._poller.reserve()
+                self._source = self.reply.read(waits=not self._is_polled)
+            except BaseException as error:
+                self.error = error
+                self.ended = True
+            wake([self])
+        if self._source is not None:
+            pause = self.advance(in_thread=True)
+            wake([self])
+            self.settle(pause)
+
+    def _note(self, exchange: Exchange) -> None:
+        with self._lock:
+            self._exchange = exchange
+            stopped = self._stopped
+        if stopped:
+            exchange.stop()
+
+    def _end(self) -> None:
+        if self._source is not None:
+            try:
+                self._source.close()
+            except BaseException as error:
+                self.error = self.error or error
+        if self._is_polled:
+            self._is_polled = False
+            self._poller.release()
+        self.ended = True
+
+
+def wake(feeds: Sequence[Feed]) -> None:
+    """
+    Wake each who waits for one of the feeds, with one call for all of an event loop.
+
+    Whoever is woken looks again for itself, and comes back if there is nothing for it.
+    """
+    loops: dict[Any, tuple[list[Feed], list[Any]]] = {}
+    for feed in feeds:
+        waiters, feed._waiters = feed._waiters, []
+        if waiters:
+            there, waiting = loops.setdefault(feed._post, ([], []))
+            there.append(feed)
+            waiting.extend(waiters)
+    for post, (there, waiting) in loops.items():
+        try:
+            post(partial(_set, waiting))
+        except RuntimeError:
+            # The event loop is over.
+            for feed in there:
+                feed.stop()
+
+
+def _set(waiters: Sequence[Any]) -> None:
+    for waiter in waiters:
+        if isinstance(waiter, anyio.Event):
+            waiter.set()
+        elif not waiter.done():
+            # Not one whose task was cancelled.
+            waiter.set_result(None)

@@ -1,0 +1,203 @@
+"""
+The body of an event stream, as it comes.
+
+urllib3 hands over one chunk at a time, and once it has begun to read one it waits for the whole of it: it cannot be
+asked for what is there. So where that can be done, the bytes are taken from the socket and the chunks taken off here:
+this costs less for each token, and one thread can read many streams. It needs three of urllib3's private names, which
+are looked at before they are used; where they are not as expected, or the body is another (compressed, not chunked, on
+somebody else's session, or TLS within TLS), urllib3 reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import requests
+import urllib3.exceptions
+
+from .._errors import OAError
+from .chunks import ChunkError, Dechunker
+from .interrupt import Interrupt
+
+_log = logging.getLogger("oa_client")
+
+#: bytes asked for at a time; what is there comes at once, however little it is.
+PIECE = 65536
+#: After the last event: how much (bytes) and how long (seconds) to read for the end, so that the connection is kept.
+DRAIN_BYTES = 65536
+DRAIN_SECONDS = 0.05
+
+
+class Body:
+    """
+    The body of an event stream, read by urllib3.
+
+    Args:
+        response: not yet read.
+        interrupt: has the socket.
+        translate: makes our errors of those of the libraries below.
+
+    Attributes:
+        is_over: whether all of it was read.
+        is_direct: whether `set_timeout(0)` is allowed.
+        translate: as given; for what `read` raises.
+    """
+
+    is_direct = False
+
+    def __init__(
+        self, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]
+    ) -> None:
+        self.is_over = False
+        self.translate = translate
+        self._response = response
+        self._interrupt = interrupt
+        raw = response.raw
+        # Not a generator of our own: it would know this body, and the cycle would keep the socket open when nobody
+        # holds it any more.
+        self._pieces: Iterator[bytes] = (
+            # Each chunk as it comes. On any other body this waits for PIECE bytes, or the end.
+            raw.stream(PIECE, decode_content=True)
+            if getattr(raw, "chunked", False)
+            else iter(partial(raw.read1, PIECE, decode_content=True), b"")
+        )
+
+    @classmethod
+    def of(cls, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]) -> Body:
+        """Return the body of a response, direct if that can be done."""
+        kind = DirectBody if _is_readable(response, interrupt.socket) else Body
+        return kind(response, interrupt, translate)
+
+    def read(self) -> bytes | None:
+        """
+        Return bytes as they come; perhaps none, also before the end. None is for those that do not wait.
+
+        Raises:
+            Exception: what the libraries below do.
+        """
+        piece = next(self._pieces, None)
+        if piece is None:
+            self.is_over = True
+            return b""
+        return piece
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, to wait for; only of a direct body that is open."""
+        return int(self._interrupt.socket.fileno())
+
+    def set_timeout(self, seconds: float) -> None:
+        """Bound the next read, in seconds; may be infinite."""
+        sock = self._interrupt.socket
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.settimeout(None if seconds == math.inf else seconds)
+
+    def drain(self) -> None:
+        """Read on to the end, but not for long, and close: at its end, the connection is kept for the next call."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        size = 0
+        try:
+            while not self.is_over and size <= DRAIN_BYTES:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self.set_timeout(left)
+                size += len(self.read() or b"")
+        except Exception as error:
+            # The answer is whole; only the connection is lost.
+            _log.debug("end of the event stream: %s", type(error).__name__)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection; a body that has not been read to its end costs it."""
+        self._interrupt.detach()
+        self._response.close()
+
+
+class DirectBody(Body):
+    """The body of an event stream, read from the socket."""
+
+    is_direct = True
+
+    def __init__(
+        self, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]
+    ) -> None:
+        super().__init__(response, interrupt, translate)
+        self._socket: socket.socket = interrupt.socket
+        self._chunks = Dechunker()
+        self._waits = True
+        self._is_dry = False
+        self._pending: Callable[[], int] = getattr(self._socket, "pending", int)
+        head: Any = response.raw._fp
+        self._head = head
+        self._early = self._take_early(head.fp)
+
+    def _take_early(self, buffer: io.BufferedReader) -> bytes:
+        """Return what has come with the head of the response, without waiting for more."""
+        timeout = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            return buffer.read1(PIECE) or b""
+        except ssl.SSLWantReadError:
+            return b""
+        finally:
+            self._socket.settimeout(timeout)
+
+    def read(self) -> bytes | None:
+        """As the base class, with no wait for the end of a chunk; None if nothing is there and the timeout is 0."""
+        if self._early:
+            data, self._early = self._early, b""
+        else:
+            if self._is_dry:
+                self._is_dry = False
+                return None
+            try:
+                data = self._socket.recv(PIECE)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return None
+            # Whoever waits for the socket is told if there is more; but not of what TLS has decrypted already.
+            self._is_dry = not self._waits and len(data) < PIECE and not self._pending()
+            if not data:
+                raise urllib3.exceptions.ProtocolError("the connection was closed in mid-answer")
+        try:
+            piece = self._chunks.feed(data)
+        except ChunkError as error:
+            raise urllib3.exceptions.ProtocolError(str(error)) from error
+        self.is_over = self._chunks.is_over
+        return piece
+
+    def set_timeout(self, seconds: float) -> None:
+        """As the base class; 0 is not to wait."""
+        self._waits, self._is_dry = seconds > 0, False
+        super().set_timeout(seconds)
+
+    def close(self) -> None:
+        """As the base class."""
+        if self.is_over and not self._chunks.excess and not self._interrupt.has_shut(self._socket):
+            # As urllib3 does at the end of a body.
+            self._head.close()
+            self._response.raw.release_conn()
+        super().close()
+
+
+def _is_readable(response: requests.Response, sock: object) -> bool:
+    """Whether a body can be read from the socket: everything that is used must be there, and as it is known to be."""
+    raw = response.raw
+    buffer = getattr(getattr(raw, "_fp", None), "fp", None)
+    return (
+        # Not a subclass, which might do more.
+        type(sock) in (socket.socket, ssl.SSLSocket)
+        and isinstance(buffer, io.BufferedReader)
+        and getattr(buffer.raw, "_sock", None) is sock
+        and getattr(raw, "chunked", False) is True
+        and not raw.headers.get("Content-Encoding")
+    )

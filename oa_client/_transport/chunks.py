@@ -1,0 +1,78 @@
+"""The chunked transfer coding (RFC 9112, 7.1), for bytes that come in any pieces."""
+
+from __future__ import annotations
+
+#: bytes of a line between chunks, and digits of a chunk's size: more is not a server that means well.
+LINE_LIMIT, DIGITS_LIMIT = 8192, 15
+
+
+class ChunkError(Exception):
+    """What came is not chunked."""
+
+
+class Dechunker:
+    """
+    Takes a body out of its chunks.
+
+    Attributes:
+        is_over: whether the last chunk and the trailers have come.
+        excess: whether something came behind them, which nobody has asked for.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.excess = False
+        self._held = b""
+        # bytes of the chunk that are yet to come, with its line end.
+        self._left = 0
+        self._is_last = False
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Take bytes as they come and return what they add to the body: of a chunk that is not complete, too.
+
+        Raises:
+            ChunkError: if they are not chunks.
+        """
+        data = self._held + data
+        parts: list[bytes] = []
+        place, size = 0, len(data)
+        while True:
+            if self._left:
+                end = place + self._left
+                parts.append(data[place : end - 2])
+                if end > size:
+                    # A line end that is cut in two is looked at when it is whole.
+                    place = max(place, min(size, end - 2))
+                    self._left = end - place
+                    break
+                if data[end - 2 : end] != b"\r\n":
+                    raise ChunkError("a chunk is longer than it says")
+                place, self._left = end, 0
+            end = data.find(b"\r\n", place)
+            if end < 0:
+                break
+            line = data[place:end]
+            place = end + 2
+            if not self._is_last:
+                self._left = _size(line) + 2
+                if self._left == 2:
+                    self._is_last, self._left = True, 0
+            elif not line:
+                self.is_over, self.excess = True, place < size
+                break
+        self._held = data[place:]
+        if len(self._held) > LINE_LIMIT and not self.is_over:
+            raise ChunkError(f"a line between chunks is longer than {LINE_LIMIT} bytes")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _size(line: bytes) -> int:
+    # int() alone would take signs, blanks and underscores.
+    digits = line if line.isalnum() else line.partition(b";")[0].strip()
+    try:
+        if digits.isalnum() and len(digits) <= DIGITS_LIMIT:
+            return int(digits, 16)
+    except ValueError:
+        pass
+    raise ChunkError("a chunk has no size")
