@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TypeVar
 
 from ._errors import APIError, NotFoundError, OAError
+from ._fork import forget_in_children
 from ._models import Timeout
 from ._transport import Interrupt, Transport
 from ._wire import DELETABLE_STATES, FINAL_STATES, Call
@@ -70,9 +71,16 @@ class Cleanup:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        forget_in_children(self)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin with nothing to do; see `Forgetful`."""
+        _unfinished.discard(self)
         # Never blocks and is re-entrant, so that the garbage collector may put into it. None: look again.
         self._inbox: queue.SimpleQueue[_Remains | _Fuse | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        # Re-entrant, as a signal's handler may close the client anywhere.
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._interrupt = Interrupt()
         self._deadline: float | None = None

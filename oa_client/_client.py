@@ -20,6 +20,7 @@ import requests
 from ._cleanup import DEADLINE, Cleanup, start_all
 from ._errors import APIError, ConfigurationError, OAError, RateLimitError
 from ._exchange import Exchange
+from ._fork import forget_in_children
 from ._models import Message, ModelInfo, Sampling, Timeout, did_you_mean
 from ._retry import Retry
 from ._stream import Reply, Stream
@@ -107,18 +108,16 @@ class Client:
         _check_name("model", model)
         self._model = model
         self._retry = Retry(max_retries)
-        self._turns = Turns() if serialize else None
         self._target = find_target(base_url, cookies, token, os.environ, self._website)
         # Not a partial(), whose repr shows the headers.
         self._make_transport: Callable[[Target], Transport] = lambda target: Transport(
             target, headers=headers, proxy=proxy, session=session
         )
-        self._lock = threading.Condition()
-        self._link: _Link | None = None
-        self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
-        self._beginning = 0
+        self._serialize = serialize
         self._closed = False
         self._models: list[ModelInfo] | None = None
+        forget_in_children(self)
+        self._forget()
         if self._target is not None:
             # Starting the local server takes a while, so that waits for the first call.
             self._connect()
@@ -255,6 +254,14 @@ class Client:
         for exchange in exchanges:
             exchange.stop()
             exchange.clean_up()
+
+    def _forget(self) -> None:
+        """Begin with new connections; see `Forgetful`."""
+        self._lock = threading.Condition()
+        self._link: _Link | None = None
+        self._turns = Turns() if self._serialize else None
+        self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
+        self._beginning = 0
 
     def _connect(self) -> _Link:
         """Return what is needed to talk to the server; without an address, start the local one first."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
+import contextlib
 import logging
 import math
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ._cleanup import Cleanup, finish_all
+from ._cleanup import GRACE, Cleanup, finish_all
 from ._clock import Clock
 from ._errors import APIError, OAError, TransportTimeout
+from ._fork import forget_in_children
 from ._models import Timeout
 from ._retry import Retry
 from ._transport import Body, Interrupt, Transport
@@ -60,6 +64,7 @@ class Exchange:
         self._is_creating = False
         self._stop_is_wanted = False
         _alive.add(self)
+        forget_in_children(self)
 
     @property
     def surface(self) -> Surface:
@@ -76,8 +81,35 @@ class Exchange:
         Make a chat and return its id; errors as `send`.
 
         If the exchange is stopped meanwhile, the answer is waited for all the same, for a short time: without the id
-        nobody could delete the chat.
+        nobody could delete the chat. For the same reason it is made in another thread where Ctrl-C could come.
         """
+        if threading.current_thread() is not threading.main_thread():
+            return self._create_chat()
+        made: concurrent.futures.Future[str] = concurrent.futures.Future()
+        thread = threading.Thread(target=_fulfil, args=(made, self._create_chat), name="oa-client chat", daemon=True)
+        try:
+            self._is_creating = True
+            try:
+                thread.start()
+            except RuntimeError:
+                # At the interpreter's exit.
+                return self._create_chat()
+            return made.result()
+        except BaseException:
+            if not made.done():
+                self.stop()
+                self.clean_up()
+                # The clean-up ends it before.
+                with contextlib.suppress(concurrent.futures.TimeoutError):
+                    made.exception(2 * GRACE)
+            raise
+        finally:
+            if made.done():
+                thread.join()
+            # An error of the thread knows this frame.
+            del made
+
+    def _create_chat(self) -> str:
         self._is_creating = True
         try:
             self.chat_id = self.send(self.surface.create_chat())
@@ -150,6 +182,12 @@ class Exchange:
         if hasattr(self, "_chat_is_ours"):
             self.leave_chat()
 
+    def _forget(self) -> None:
+        """Leave all to the parent; see `Forgetful`."""
+        self._stop_is_wanted = True
+        self._chat_is_ours = False
+        self.interrupt.forget()
+
     def clean_up(self) -> None:
         """Have what was left seen to, in the background."""
         if self._cleanup is not None:
@@ -161,6 +199,13 @@ class Exchange:
         if self.is_strict and isinstance(error, APIError) and error.detail:
             error.args = (error.detail,)
         return error
+
+
+def _fulfil(made: concurrent.futures.Future[_T], function: Callable[[], _T]) -> None:
+    try:
+        made.set_result(function())
+    except BaseException as error:
+        made.set_exception(error)
 
 
 def _all_alive() -> list[Exchange]:

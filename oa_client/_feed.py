@@ -15,6 +15,7 @@ import anyio.lowlevel
 
 from ._events import Event
 from ._exchange import Exchange
+from ._fork import forget_in_children
 from ._poller import Poller
 from ._stream import Pause, Reply
 
@@ -60,6 +61,7 @@ class Feed:
         self._post: Callable[[Callable[[], object]], object] | None = None
         self._rested = 0.0
         self._thread: threading.Thread | None = None
+        forget_in_children(self)
 
     # For the consumer, in the event loop.
 
@@ -120,6 +122,13 @@ class Feed:
         """Wait, in another thread, until the last thread of a feed that was stopped is gone, at most `timeout` s."""
         if self._thread is not None:
             self._thread.join(timeout)
+
+    def _forget(self) -> None:
+        """End, and leave the reply to the parent; see `Forgetful`."""
+        self._lock = threading.RLock()
+        self._stopped = self.ended = True
+        self._is_full = self._is_polled = False
+        self._source = self._thread = None
 
     # For the poller.
 

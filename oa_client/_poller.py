@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
+from ._fork import forget_in_children
 from ._stream import Pause
 
 #: seconds that the thread stays when nothing is left to read.
@@ -62,6 +63,11 @@ class Poller(Generic[R]):
 
     def __init__(self, wake: Callable[[Sequence[R]], None]) -> None:
         self._wake = wake
+        forget_in_children(self)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin with nothing to read; see `Forgetful`."""
         # Re-entrant, as the garbage collector may give a place back anywhere.
         self._lock = threading.RLock()
         self._inbox: deque[R] = deque()

@@ -18,8 +18,8 @@ from ._errors import ProtocolError
 
 #: bytes; the final event of an answer of a million tokens has 5 million.
 EVENT_LIMIT = 64 * 1024 * 1024
-#: lines of one event; those of Open-Assistant have one. sseclient-py takes quadratic time over them.
-LINE_LIMIT = 10_000
+#: lines of one event, without comments; those of Open-Assistant have one. sseclient-py takes quadratic time over them.
+LINE_LIMIT = 100
 
 
 class EventCutter:
@@ -68,8 +68,11 @@ class EventCutter:
         self._held, self._held_size, self._tail = [rest] if rest else [], len(rest), rest[-2:]
         self.is_empty = not rest
         events = _clean(text[:cut])
-        if events.find(b"\n\n") > LINE_LIMIT and events.count(b"\n", 0, events.find(b"\n\n")) > LINE_LIMIT:
-            raise ProtocolError(f"an event has more than {LINE_LIMIT} lines")
+        if _first_lines(events) > LINE_LIMIT:
+            # Comments may have come for hours.
+            events = b"\n".join([line for line in events.split(b"\n") if not line.startswith(b":")])
+            if _first_lines(events) > LINE_LIMIT:
+                raise ProtocolError(f"an event has more than {LINE_LIMIT} lines")
         return events
 
 
@@ -86,6 +89,12 @@ def _behind_last_blank(text: bytes) -> int:
         if found >= 0:
             place = found + len(blank)
     return place
+
+
+def _first_lines(events: bytes) -> int:
+    """Return how many lines the first event has; the others came in one piece, which bounds them."""
+    end = events.find(b"\n\n")
+    return events.count(b"\n", 0, end) if end > LINE_LIMIT else 0
 
 
 def _clean(events: bytes) -> bytes:

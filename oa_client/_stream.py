@@ -142,7 +142,7 @@ class Reply:
             if not waits:
                 body.set_timeout(0)
             try:
-                while final is None and not body.is_over:
+                while final is None and not body.is_over and not self.exchange.stopped:
                     piece = self._receive(waits)
                     if piece is None:
                         yield Pause.BYTES

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -32,9 +34,11 @@ from oa_client import (
 )
 
 from .scripted import (
+    Connection,
     EventWriter,
     Handler,
     OpenAssistantScript,
+    Request,
     ScriptedServer,
     Surface,
     empty_response,
@@ -689,6 +693,51 @@ def test_interrupt_in_the_consumer_leaves_no_chat(script: OpenAssistantScript, c
 
     assert client.close() == ()
     assert script.deleted_chats == ["c1"]
+
+
+def press_ctrl_c(handler: Handler) -> Handler:
+    """Return a handler that interrupts the main thread before it answers."""
+
+    def answer(connection: Connection, request: Request) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        handler(connection, request)
+
+    return answer
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a thread cannot be sent a signal")
+@pytest.mark.parametrize("call", ["create", "prompter", "assistant", "events", "delete"])
+def test_ctrl_c_during_a_call_leaves_no_chat(script: OpenAssistantScript, client: Client, call: str) -> None:
+    """Ctrl-C while a call is in flight raises KeyboardInterrupt, and the chat goes, also one whose id was to come."""
+    setattr(script, f"on_{call}", in_turn(press_ctrl_c(getattr(script, f"on_{call}")), getattr(script, f"on_{call}")))
+    script.message_state = "complete"
+
+    with pytest.raises(KeyboardInterrupt):
+        client.ask("Hi")
+    if call == "assistant":
+        # Nobody reads it, and so it is never finished.
+        script.wait_until(lambda: "m1" in script.chats["c1"].messages)
+        script.change_message("m1", state="complete")
+
+    assert client.close() == ()
+    assert list(script.chats) == ["c1"]
+    assert script.visible_chats == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a thread cannot be sent a signal")
+def test_ctrl_c_while_a_chat_is_not_made(
+    script: OpenAssistantScript, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the server does not answer the first call is waited out for a short time only."""
+    monkeypatch.setattr("oa_client._exchange.GRACE", 0.1)
+    monkeypatch.setattr("oa_client._cleanup.GRACE", 0.1)
+    script.on_create = press_ctrl_c(stall)
+
+    with pytest.raises(KeyboardInterrupt):
+        client.ask("Hi")
+
+    assert client.close() == ()
+    script.wait_until(lambda: script.open_connections == 0)
 
 
 def test_many_threads_share_a_client(surface: Surface) -> None:

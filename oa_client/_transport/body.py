@@ -3,9 +3,9 @@ The body of an event stream, as it comes.
 
 urllib3 hands over one chunk at a time, and once it has begun to read one it waits for the whole of it: it cannot be
 asked for what is there. So where that can be done, the bytes are taken from the socket and the chunks taken off here:
-this costs less for each token, and one thread can read many streams. It needs three of urllib3's private names, which
-are looked at before they are used; where they are not as expected, or the body is another (compressed, not chunked, on
-somebody else's session, or TLS within TLS), urllib3 reads it.
+this costs less for each token, and one thread can read many streams. It needs a private name of urllib3's, which is
+looked at before it is used; where it is not as expected, or the body is another (compressed, not chunked, on somebody
+else's session, or TLS within TLS), urllib3 reads it.
 """
 
 from __future__ import annotations
@@ -197,7 +197,6 @@ def _is_readable(response: requests.Response, sock: object) -> bool:
         # Not a subclass, which might do more.
         type(sock) in (socket.socket, ssl.SSLSocket)
         and isinstance(buffer, io.BufferedReader)
-        and getattr(buffer.raw, "_sock", None) is sock
         and getattr(raw, "chunked", False) is True
         and not raw.headers.get("Content-Encoding")
     )

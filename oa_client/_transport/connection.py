@@ -8,10 +8,14 @@ connection tells the interrupt of the operation that uses it which socket to shu
 
 from __future__ import annotations
 
+import http.client
+import io
+import math
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import requests
@@ -46,9 +50,45 @@ def operation(interrupt: Interrupt) -> Iterator[None]:
         _current.interrupt = None
 
 
+class _Punctual(io.RawIOBase):
+    """What comes from a socket, until the deadline of the current operation."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any, interrupt: Interrupt | None) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._interrupt = interrupt
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        deadline = math.inf if self._interrupt is None else self._interrupt.deadline
+        if deadline != math.inf:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            limit = self._sock.gettimeout()
+            if limit is None or limit > left:
+                self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that has to be there by the deadline of the current operation."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Punctual(self.fp.detach(), sock, _current.interrupt))
+
+
 class _Wakeable(urllib3.connection.HTTPConnection):
     """A connection that tells the current operation's interrupt about its socket, from the moment it exists."""
 
+    response_class = _Answer
     _interrupt: Interrupt | None = None
     _handle: socket.socket | None = None
 
@@ -87,6 +127,8 @@ class _Wakeable(urllib3.connection.HTTPConnection):
 
     def connect(self) -> None:
         try:
+            # For the answer of a proxy.
+            self._limit(self.timeout)
             super().connect()
             if self._interrupt is not None:
                 self._interrupt.attach(self.sock)
@@ -104,6 +146,15 @@ class _Wakeable(urllib3.connection.HTTPConnection):
             if self._interrupt is not None:
                 self._interrupt.attach(self.sock)
         super().request(*args, **kwargs)
+
+    def getresponse(self) -> Any:
+        self._limit(self.timeout)
+        return super().getresponse()
+
+    def _limit(self, seconds: Any) -> None:
+        interrupt = _current.interrupt
+        if interrupt is not None:
+            interrupt.deadline = monotonic() + seconds if isinstance(seconds, (int, float)) else math.inf
 
     def _watch(self, handle: socket.socket) -> None:
         self._handle, self._interrupt = handle, _current.interrupt
@@ -148,15 +199,11 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 class Session(requests.Session):
-    """A session with wakeable connections, which follows no redirects."""
+    """A session with wakeable connections."""
 
     def __init__(self) -> None:
         super().__init__()
         self.adapter = _Adapter(pool_connections=2, pool_maxsize=POOL_SIZE)
-
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
-        # Redirects are refused; requests would read the whole body here to prepare the next request.
-        return iter(())
 
     def close(self) -> None:
         # requests only lets go of the pools, and a response that somebody holds keeps its pool, and that its

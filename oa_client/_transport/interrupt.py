@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
 from typing import Any
@@ -15,19 +16,22 @@ class Interrupted(TransportError):  # noqa: N818 - never seen as an error
 
 
 class Interrupt:
-    """One operation's bell: `fire()`, from any thread, ends whatever it waits for and all that it tries after."""
+    """
+    One operation's bell: `fire()`, from any thread, ends whatever it waits for and all that it tries after.
+
+    Attributes:
+        fired: whether `fire()` was called.
+        deadline: until when an answer has to be there, in seconds on the monotonic clock. A limit for each wait would
+            let a server go on for ever that sends a byte now and then.
+    """
 
     def __init__(self) -> None:
-        # Re-entrant, since the garbage collector may fire from anywhere.
-        self._lock = threading.RLock()
-        self._event = threading.Event()
+        # Re-entrant, since the garbage collector or a signal's handler may fire from anywhere.
+        self._changed = threading.Condition(threading.RLock())
         self._socket: Any = None
         self._shut: list[Any] = []
-
-    @property
-    def fired(self) -> bool:
-        """Whether `fire()` was called."""
-        return self._event.is_set()
+        self.fired = False
+        self.deadline = math.inf
 
     @property
     def socket(self) -> Any:
@@ -36,31 +40,38 @@ class Interrupt:
 
     def fire(self) -> None:
         """End the operation. Does not wait for it; may be called again."""
-        self._event.set()
-        with self._lock:
+        with self._changed:
+            self.fired = True
+            self._changed.notify_all()
             if self._socket is not None:
                 self._shut.append(self._socket)
                 _shut(self._socket)
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not past `fire()`; return whether it was called."""
-        return self._event.wait(seconds)
+        with self._changed:
+            return self._changed.wait_for(lambda: self.fired, seconds)
 
     def attach(self, sock: Any) -> None:
         """Say which socket the operation waits on from now."""
-        with self._lock:
+        with self._changed:
             self._socket = sock
             if self.fired:
                 self.fire()
 
     def detach(self) -> None:
         """Say that the operation no longer uses a socket."""
-        with self._lock:
+        with self._changed:
             self._socket = None
+
+    def forget(self) -> None:
+        """Let go of the socket as it is; see `Forgetful`."""
+        self._changed = threading.Condition(threading.RLock())
+        self._socket = None
 
     def has_shut(self, sock: Any) -> bool:
         """Say that somebody else is to use a socket, and return whether it was shut down while the operation did."""
-        with self._lock:
+        with self._changed:
             if self._socket is sock:
                 self._socket = None
             return any(item is sock for item in self._shut)

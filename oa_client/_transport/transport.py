@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -39,6 +40,19 @@ class _Signature(requests.auth.AuthBase):
             others = request.headers.get(name) if name == "Cookie" else None
             request.headers[name] = f"{value}; {others}" if others else value
         return request
+
+
+class _Redirect(Exception):  # noqa: N818 - a way out
+    """Carries a redirect past requests, which would read its body, however long, to prepare a request."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+def _keep_redirect(response: requests.Response, **_: Any) -> None:
+    if response.is_redirect:
+        raise _Redirect(response)
 
 
 class Transport:
@@ -133,6 +147,7 @@ class Transport:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind == "text/html":
                 raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
+            interrupt.deadline = math.inf
             return Body.of(response, interrupt, lambda error: self._failures.translate(error, call, False))
         except BaseException:
             response.close()
@@ -157,12 +172,16 @@ class Transport:
             auth=self._signature,
         )
         limits = (timeout.connect, timeout.read)
+        interrupt.deadline = math.inf
         try:
             prepared = self._session.prepare_request(request)
+            prepared.hooks["response"].append(_keep_redirect)
             with operation(interrupt):
                 response = self._session.send(
                     prepared, stream=True, allow_redirects=False, timeout=limits, **self._settings
                 )
+        except _Redirect as redirect:
+            response = redirect.response
         except Exception as error:
             interrupt.detach()
             raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)

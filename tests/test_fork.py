@@ -1,0 +1,135 @@
+"""A forked child harms nothing of its parent's, and can use the parent's client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from .scripted import EventWriter, OpenAssistantScript
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork"),
+]
+
+# A process of its own: pytest has threads, and from Python 3.12 on that is a warning where one forks.
+COMMON = """
+import gc, json, os, sys
+from oa_client import AsyncClient, Client
+url, credentials = sys.argv[1], json.loads(sys.argv[2])
+
+def fork(child):
+    pid = os.fork()
+    if pid == 0:
+        child()
+        # By way of all that is registered for the exit.
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+"""
+
+BLOCKING = """
+client = Client(url, **credentials, serialize=False)
+stream = client.stream("Hi")
+pieces = [next(stream)]
+
+def child():
+    assert list(stream) == []
+    stream.close()
+    assert client.ask("And you?").content == "Hello world"
+    assert client.close() == ()
+
+fork(child)
+client.ask("Go on")
+pieces += stream
+assert pieces == ["Hello", " world"], pieces
+assert client.close() == ()
+"""
+
+FORGOTTEN = """
+client = Client(url, **credentials, serialize=False)
+stream = client.stream("Hi")
+pieces = [next(stream)]
+fork(gc.collect)
+client.ask("Go on")
+client.ask("Go on")
+pieces += stream
+assert pieces == ["Hello", " world"], pieces
+assert client.close() == ()
+"""
+
+ASYNC = """
+import anyio
+client = AsyncClient(url, **credentials, serialize=False)
+
+async def first():
+    global stream, pieces
+    stream = client.stream("Hi")
+    pieces = [await anext(stream)]
+    # Unwinding would take the parent's event loop apart.
+    fork(lambda: os._exit(7))
+    await client.ask("Go on")
+    await client.ask("Go on")
+    async for piece in stream:
+        pieces.append(piece)
+    assert pieces == ["Hello", " world"], pieces
+
+anyio.run(first)
+
+async def again():
+    assert str(await client.ask("Hi")) == "Hello world"
+
+fork(lambda: anyio.run(again))
+
+async def last():
+    assert await client.aclose() == ()
+
+anyio.run(last)
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(BLOCKING, id="a child that uses the client"),
+        pytest.param(FORGOTTEN, id="a child that forgets it"),
+        pytest.param(ASYNC, id="the async client"),
+    ],
+)
+def test_fork(script: OpenAssistantScript, program: str) -> None:
+    """A child's end, and its use of the client, leave the parent's stream and chat alone, and nothing is left."""
+    may_end = threading.Event()
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        if stream.message_id == "m1":
+            # Until the others are through.
+            stream.wait(may_end)
+        elif stream.message_id == "m3":
+            may_end.set()
+        stream.token(" world")
+        stream.message()
+
+    script.events = events
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            COMMON + program,
+            script.url,
+            json.dumps(script.credentials),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert script.visible_chats == []
+    assert "update" not in script.calls

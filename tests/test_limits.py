@@ -1,0 +1,97 @@
+"""A server that drips or never ends keeps nobody longer than the limits say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from oa_client import APIError, Client, Timeout, TransportTimeout
+
+from .scripted import Connection, Handler, OpenAssistantScript, Request, ScriptedServer, chunk, reply, sse_head
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+
+def dripping(start: bytes, drop: bytes) -> Handler:
+    """Return a handler that sends a start, and then drops until the client has left."""
+
+    def answer(connection: Connection, request: Request) -> None:
+        connection.send(start)
+        # Not to wait for something: the drops come at a pace.
+        pace = threading.Event()
+        while True:
+            connection.send(drop)
+            pace.wait(0.005)
+
+    return answer
+
+
+DRIPS = [
+    pytest.param(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", id="header lines"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nx: ", b"y", id="a header line"),
+    pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="interim answers"),
+    pytest.param(HEAD + b"content-length: 1000000\r\n\r\n", b" ", id="a body"),
+    pytest.param(HEAD + b"transfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n", id="chunks"),
+    pytest.param(HEAD + b"transfer-encoding: chunked\r\n\r\nfffff\r\n", b" ", id="a chunk"),
+    pytest.param(HEAD + b"transfer-encoding: chunked\r\n\r\n", b"0", id="a chunk's size"),
+    pytest.param(HEAD + b"connection: close\r\n\r\n", b" ", id="a body without an end"),
+]
+
+
+@pytest.mark.parametrize(("start", "drop"), DRIPS)
+def test_ordinary_answers_have_to_be_whole_in_time(start: bytes, drop: bytes) -> None:
+    """An answer that drips is given up when the read limit is over, whatever drips."""
+    with (
+        ScriptedServer(dripping(start, drop)) as server,
+        Client(server.url, token="t", timeout=Timeout(read=0.2), max_retries=0) as client,
+        pytest.raises(TransportTimeout) as caught,
+    ):
+        client.list_models()
+
+    assert caught.value.phase == "read"
+
+
+@pytest.fixture
+def impatient(script: OpenAssistantScript) -> Iterator[Client]:
+    """A client of the script with short limits."""
+    limits = Timeout(first_token=0.2)
+    with Client(script.url, **script.credentials, timeout=limits, max_retries=0) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", id="header lines"),
+        pytest.param(sse_head(), chunk(b": x\n"), id="comments"),
+        pytest.param(sse_head() + b"fffff\r\n", b"x", id="a chunk"),
+        pytest.param(sse_head(), b"0", id="a chunk's size"),
+        pytest.param(sse_head(chunked=False), b"x", id="a line without chunks"),
+    ],
+)
+def test_events_that_drip_are_no_events(
+    script: OpenAssistantScript, impatient: Client, start: bytes, drop: bytes
+) -> None:
+    """A stream that drips without an event is given up when the first-token limit is over, and its chat hidden."""
+    script.on_events = dripping(start, drop)
+
+    with pytest.raises(TransportTimeout) as caught:
+        impatient.ask("Hi")
+    script.message_state = "complete"
+    assert impatient.close() == ()
+
+    assert caught.value.phase == "first_token"
+    assert script.deleted_chats == ["c1"]
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_endless_redirect(is_own: bool) -> None:
+    """The body of a redirect is not read to its end, also with a session of the user's."""
+    head = b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 1000000\r\n\r\n"
+    with requests.Session() as session, ScriptedServer(reply(head + b"x" * 1000)) as server:
+        made = Client(server.url, token="t", timeout=Timeout(read=0.2), session=None if is_own else session)
+        with made as client, pytest.raises((APIError, TransportTimeout)):
+            client.list_models()
