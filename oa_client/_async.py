@@ -268,6 +268,13 @@ class AsyncClient:
         """The blocking client that does the work."""
         return self._client
 
+    def settings(self, *, with_credentials: bool = False) -> dict[str, Any]:
+        """Return the arguments that make a client like this; see `Client.settings`."""
+        return self._client.settings(with_credentials=with_credentials)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (type(self), self._client)
+
     def stream(
         self,
         messages: Messages,
@@ -345,6 +352,12 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _unpickle(cls: type[AsyncClient], wrapped: Client) -> AsyncClient:
+    client = cls(**wrapped.settings())
+    client._client = wrapped
+    return client
 
 
 def _start(client: Client, question: Any, keep: bool, note: Callable[[Exchange], None]) -> Reply:

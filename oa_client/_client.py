@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -114,6 +115,19 @@ class Client:
             target, headers=headers, proxy=proxy, session=session
         )
         self._serialize = serialize
+        self._settings: dict[str, Any] = {
+            "base_url": base_url,
+            "timeout": self._timeout,
+            "max_retries": max_retries,
+            "model": model,
+            "serialize": serialize,
+        }
+        secrets: dict[str, Any] = {"cookies": cookies, "token": token, "proxy": proxy, "headers": headers, "session": session}
+        self._secrets = {name: value for name, value in secrets.items() if value is not None}
+        if proxy is not None and "@" not in proxy:
+            self._settings["proxy"] = self._secrets.pop("proxy")
+        #: What a pickle does not bring, and so is not there.
+        self._missing: tuple[str, ...] = ()
         self._closed = False
         self._models: list[ModelInfo] | None = None
         forget_in_children(self)
@@ -121,6 +135,11 @@ class Client:
         if self._target is not None:
             # Starting the local server takes a while, so that waits for the first call.
             self._connect()
+            if self._target.is_exposed:
+                warnings.warn(
+                    f"the credentials go to {self._target.base_url} unencrypted, for all on the way to read: use https",
+                    stacklevel=2,
+                )
 
     def __repr__(self) -> str:
         target = self._target
@@ -246,6 +265,22 @@ class Client:
     ) -> None:
         self.close()
 
+    def settings(self, *, with_credentials: bool = False) -> dict[str, Any]:
+        """
+        Return the arguments that make a client like this: `Client(**client.settings(with_credentials=True))`.
+
+        A pickled client is these without the credentials. It takes them from the environment again, or says with its
+        first call what is missing.
+
+        Args:
+            with_credentials: also those that are secret or may hold secrets: cookies, token, headers, session, and a
+                proxy with a password.
+        """
+        return {**self._settings, **self._secrets} if with_credentials else dict(self._settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (type(self), self.settings(), tuple(self._secrets) or self._missing)
+
     def _stop(self) -> None:
         """End all that is open, and refuse what is new. Waits for nothing."""
         with self._lock:
@@ -278,6 +313,11 @@ class Client:
         with self._lock:
             if self._closed:
                 raise ConfigurationError("the client is closed: make a new one")
+            if self._missing:
+                raise ConfigurationError(
+                    f"the client was pickled, and with it not its {' and '.join(self._missing)}: make one with "
+                    "Client(**settings), where settings is what client.settings(with_credentials=True) returned"
+                )
             link = self._connect()
             exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)
             self._exchanges.add(exchange)
@@ -395,6 +435,15 @@ class Client:
     def _load_models(self, exchange: Exchange) -> list[ModelInfo]:
         self._models = exchange.send(exchange.surface.list_models())
         return self._models
+
+
+def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str, ...]) -> Client:
+    client = cls(**settings)
+    if client._target is not None and client._target.credentials:
+        # Those of the environment.
+        missing = tuple(name for name in missing if name not in ("cookies", "token"))
+    client._missing = missing
+    return client
 
 
 def _nothing() -> None:

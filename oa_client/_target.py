@@ -56,6 +56,11 @@ class Target:
         except ValueError:
             return host == "localhost" or host.endswith(".localhost")
 
+    @property
+    def is_exposed(self) -> bool:
+        """Whether the credentials go over a network as they are."""
+        return bool(self.credentials) and self.base_url.startswith("http:") and not self.is_loopback
+
 
 def find_target(
     base_url: str | None, cookies: Cookies | None, token: str | None, environ: Mapping[str, str], website: Surface

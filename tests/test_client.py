@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +19,7 @@ from responses.registries import OrderedRegistry
 
 from oa_client import (
     APIError,
+    AsyncClient,
     AuthError,
     BusyError,
     CancelledReplyError,
@@ -773,3 +776,72 @@ def test_message_json_of_the_script_is_read_in_full(script: OpenAssistantScript,
 
     assert message.extra == {}
     assert message_json("m1", "c1", "p1").keys() <= set(type(message).__dataclass_fields__)
+
+
+SECRETS: dict[str, Any] = {
+    "cookies": {"next-auth.session-token": "s3cr3t"},
+    "token": "s3cr3t",
+    "headers": {"X-Key": "s3cr3t"},
+    "proxy": "http://user:s3cr3t@127.0.0.1:9",
+}
+
+
+@pytest.mark.parametrize("face", [Client, AsyncClient])
+@pytest.mark.parametrize("secret", SECRETS)
+def test_pickle_has_the_settings_and_no_secret(face: type[Client], secret: str) -> None:
+    """A client that was pickled has its settings, shows no secret, and says with its first call what is missing."""
+    settings: dict[str, Any] = {"timeout": Timeout(read=7), "model": "some", "max_retries": 5, "serialize": False}
+    client = face("http://127.0.0.1:9", **{secret: SECRETS[secret]}, **settings)
+
+    data = pickle.dumps(client)
+    again = pickle.loads(pickle.dumps(pickle.loads(data)))  # noqa: S301 - ours
+
+    assert b"s3cr3t" not in data
+    assert again.settings() == {"base_url": "http://127.0.0.1:9", **settings}
+    assert type(again) is face
+    with pytest.raises(ConfigurationError, match=f"not its {secret}: "):
+        getattr(again, "wrapped", again).ask("Hi")
+
+
+def test_pickled_client_takes_credentials_from_the_environment(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the environment has the address and its credentials, an unpickled client works."""
+    monkeypatch.setenv("OA_BASE_URL", script.url)
+    if script.surface == "website":
+        monkeypatch.setenv("OA_COOKIE", "next-auth.session-token=session")
+    else:
+        monkeypatch.setenv("OA_TOKEN", "token")
+    with Client(script.url, **script.credentials) as first, pickle.loads(pickle.dumps(first)) as again:  # noqa: S301 - ours
+        answer = again.ask("Hi")
+
+    assert str(answer) == "Hello world"
+
+
+def test_settings_with_credentials_make_the_same_client(script: OpenAssistantScript) -> None:
+    """What `settings(with_credentials=True)` returns is all that the constructor needs."""
+    with Client(script.url, **script.credentials) as first:
+        settings = first.settings(with_credentials=True)
+    with Client(**pickle.loads(pickle.dumps(settings))) as again:  # noqa: S301 - ours
+        assert str(again.ask("Hi")) == "Hello world"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_exposed"),
+    [
+        pytest.param("http://oa.example.org", True, id="http"),
+        pytest.param("http://192.168.1.2:8000", True, id="http in a private network"),
+        pytest.param("https://oa.example.org", False, id="https"),
+        pytest.param("http://127.0.0.1:8000", False, id="loopback"),
+        pytest.param("http://localhost:8000", False, id="localhost"),
+    ],
+)
+def test_warning_of_credentials_that_all_can_read(url: str, is_exposed: bool) -> None:
+    """Credentials for plain http to another machine are warned of, without showing them; without them there is none."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Client(url, token="s3cr3t")
+        Client(url)
+
+    assert len(caught) == is_exposed
+    assert "s3cr3t" not in "".join(str(warning.message) for warning in caught)
