@@ -122,7 +122,13 @@ class Client:
             "model": model,
             "serialize": serialize,
         }
-        secrets: dict[str, Any] = {"cookies": cookies, "token": token, "proxy": proxy, "headers": headers, "session": session}
+        secrets: dict[str, Any] = {
+            "cookies": cookies,
+            "token": token,
+            "proxy": proxy,
+            "headers": headers,
+            "session": session,
+        }
         self._secrets = {name: value for name, value in secrets.items() if value is not None}
         if proxy is not None and "@" not in proxy:
             self._settings["proxy"] = self._secrets.pop("proxy")

@@ -53,7 +53,7 @@ from .scripted import (
     stall,
 )
 
-URL = "http://oa.test"
+URL = "https://oa.test"
 EVENTS = (
     b'data: {"event_type": "token", "text": "Hello"}\r\n\r\n'
     b'data: {"event_type": "message", "message": {"id": "m1", "content": "Hello"}}\r\n\r\n'

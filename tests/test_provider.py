@@ -293,6 +293,7 @@ async def test_leaving_early_deletes_the_chat(script: OpenAssistantScript, provi
 
 
 @pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore:the credentials go to")
 async def test_proxy_is_used_for_every_call(script: OpenAssistantScript) -> None:
     """With `proxy`, no call goes to the site directly."""
     route = script.route
