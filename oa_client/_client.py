@@ -122,16 +122,12 @@ class Client:
             "model": model,
             "serialize": serialize,
         }
-        secrets: dict[str, Any] = {
-            "cookies": cookies,
-            "token": token,
-            "proxy": proxy,
-            "headers": headers,
-            "session": session,
-        }
-        self._secrets = {name: value for name, value in secrets.items() if value is not None}
-        if proxy is not None and "@" not in proxy:
-            self._settings["proxy"] = self._secrets.pop("proxy")
+        secrets: dict[str, Any] = {"cookies": cookies, "token": token, "headers": headers, "session": session}
+        if proxy is not None:
+            (secrets if "@" in str(proxy) else self._settings)["proxy"] = proxy
+        given = {name: value for name, value in secrets.items() if value is not None}
+        # Behind a function, as nobody looks at what that knows.
+        self._secrets: Callable[[], dict[str, Any]] = lambda: given
         #: What a pickle does not bring, and so is not there.
         self._missing: tuple[str, ...] = ()
         self._closed = False
@@ -282,10 +278,10 @@ class Client:
             with_credentials: also those that are secret or may hold secrets: cookies, token, headers, session, and a
                 proxy with a password.
         """
-        return {**self._settings, **self._secrets} if with_credentials else dict(self._settings)
+        return {**self._settings, **self._secrets()} if with_credentials else dict(self._settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self.settings(), tuple(self._secrets) or self._missing)
+        return _unpickle, (type(self), self.settings(), tuple(self._secrets()) or self._missing)
 
     def _stop(self) -> None:
         """End all that is open, and refuse what is new. Waits for nothing."""

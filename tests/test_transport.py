@@ -82,6 +82,7 @@ def test_netrc_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         assert {request.headers.get("Authorization") for request in script.requests} == {None}
 
 
+@pytest.mark.filterwarnings("ignore:the credentials go to")
 def test_proxy_of_the_environment_is_not_asked_for_loopback(
     monkeypatch: pytest.MonkeyPatch, other_server: ScriptedServer
 ) -> None:
@@ -93,6 +94,7 @@ def test_proxy_of_the_environment_is_not_asked_for_loopback(
     assert other_server.requests == []
 
 
+@pytest.mark.filterwarnings("ignore:the credentials go to")
 def test_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server elsewhere is reached through $http_proxy."""
     with OpenAssistantScript("inference") as script:
