@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable
 
 WORDS = (" the", " of", " open", " assistant", "\\n", " caf\\u00e9", ",", ".", " token", " 42")
 BLOCK = 1000
+#: tokens of the replies below `/warm`, which are for warming up.
+WARM = 100
 
 
 def oa_event(text: str) -> bytes:
@@ -128,6 +130,7 @@ async def serve(tokens: int, pause: float) -> None:
     """Serve until standard input ends."""
     replies = {
         "/api/chat/events": Replies(oa_event, last_oa_event, tokens),
+        "/warm/api/chat/events": Replies(oa_event, last_oa_event, WARM),
         "/v1/chat/completions": Replies(openai_event, lambda _: b"data: [DONE]\n\n", tokens),
     }
     loop = asyncio.get_running_loop()
