@@ -28,7 +28,7 @@ def shared_server() -> LocalServer:
         if (server := _servers.get(pid)) is None:
             server = LocalServer()
             server.start()
-            atexit.register(server.close)
+            atexit.register(_close, pid, server)
             _servers[pid] = server
             print(
                 f"oa-client: no address given, so {MODEL.name} answers on this machine. It is a small demo "
@@ -36,6 +36,12 @@ def shared_server() -> LocalServer:
                 file=sys.stderr,
             )
         return server
+
+
+def _close(pid: int, server: LocalServer) -> None:
+    # Not in a forked child, which has the server without its threads.
+    if os.getpid() == pid:
+        server.close()
 
 
 def _forget_lock() -> None:
