@@ -170,8 +170,8 @@ class Feed:
                 self._poller.read(self)
             elif pause is Pause.CALL:
                 self._start_thread()
-        except RuntimeError as error:
-            # No thread can be started.
+        except (RuntimeError, OSError) as error:
+            # No thread can be started, or there are too many open files.
             self.fail(error)
             wake([self])
         if pause is Pause.ROOM:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
-from difflib import get_close_matches
 from typing import Any
 
 from ._errors import ConfigurationError, ProtocolError
@@ -285,6 +284,9 @@ def show(value: object) -> str:
 
 def did_you_mean(name: object, known: Sequence[str]) -> str:
     """Return a half sentence with the nearest of the known names, or with all of them."""
+    # Not before it is needed: it takes as long to load as the rest of this module.
+    from difflib import get_close_matches
+
     near = get_close_matches(name if isinstance(name, str) else "", known, n=3)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; known are {', '.join(known)}"
 

@@ -23,6 +23,8 @@ from ._stream import Pause
 
 #: seconds that the thread stays when nothing is left to read.
 LINGER = 0.2
+#: seconds; to wait for months at once is too much for a selector.
+LONGEST_WAIT = 86400.0
 #: Windows' select() takes 512 sockets.
 CAPACITY = 500 if sys.platform == "win32" else sys.maxsize
 
@@ -113,21 +115,22 @@ class Poller(Generic[R]):
                 self._alarm.send(b"\0")
 
     def _start(self) -> None:
-        alarm, bell = socket.socketpair()
-        alarm.setblocking(False)
-        bell.setblocking(False)
-        thread = threading.Thread(target=self._run, args=(bell,), name="oa-client reader", daemon=True)
-        try:
+        with contextlib.ExitStack() as undo:
+            # Here and not in the thread: if it cannot be made, somebody has to be told.
+            selector = undo.enter_context(selectors.DefaultSelector())
+            alarm, bell = socket.socketpair()
+            undo.callback(alarm.close)
+            undo.callback(bell.close)
+            alarm.setblocking(False)
+            bell.setblocking(False)
+            selector.register(bell, selectors.EVENT_READ)
+            thread = threading.Thread(target=self._run, args=(bell, selector), name="oa-client reader", daemon=True)
             thread.start()
-        except BaseException:
-            alarm.close()
-            bell.close()
-            raise
+            undo.pop_all()
         self._thread, self._alarm = thread, alarm
 
-    def _run(self, bell: socket.socket) -> None:
-        with contextlib.closing(bell), selectors.DefaultSelector() as selector:
-            selector.register(bell, selectors.EVENT_READ)
+    def _run(self, bell: socket.socket, selector: selectors.BaseSelector) -> None:
+        with contextlib.closing(bell), selector:
             try:
                 self._read_all(selector, bell)
             except BaseException as error:
@@ -175,7 +178,7 @@ class Poller(Generic[R]):
         """Return for how long to wait, in seconds."""
         if len(selector.get_map()) == 1:
             return 0.0 if self._is_closing else LINGER
-        return None if due == math.inf else max(0.0, due - monotonic())
+        return None if due == math.inf else min(max(0.0, due - monotonic()), LONGEST_WAIT)
 
     def _is_done(self, selector: selectors.BaseSelector) -> bool:
         with self._lock:

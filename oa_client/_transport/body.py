@@ -147,7 +147,8 @@ class DirectBody(Body):
         self._socket.settimeout(0)
         try:
             return buffer.read1(PIECE) or b""
-        except ssl.SSLWantReadError:
+        except OSError:
+            # Nothing yet (TLS says so by an error), or a connection that broke: reading on will tell.
             return b""
         finally:
             self._socket.settimeout(timeout)

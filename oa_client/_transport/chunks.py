@@ -68,10 +68,10 @@ class Dechunker:
 
 
 def _size(line: bytes) -> int:
-    # int() alone would take signs, blanks and underscores.
+    # int() alone would take signs, blanks, underscores and 0x.
     digits = line if line.isalnum() else line.partition(b";")[0].strip()
     try:
-        if digits.isalnum() and len(digits) <= DIGITS_LIMIT:
+        if digits.isalnum() and len(digits) <= DIGITS_LIMIT and digits[1:2] not in (b"x", b"X"):
             return int(digits, 16)
     except ValueError:
         pass

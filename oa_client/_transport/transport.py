@@ -114,12 +114,16 @@ class Transport:
             ConfigurationError: if the body is too long to send.
             Interrupted: if the interrupt is fired.
         """
-        response = self._request(call, timeout, interrupt, {"Accept": "application/json"})
+        # Of an event stream that goes on afterwards, if there is one.
+        outer = interrupt.socket
         try:
-            body = self._read(response, call, interrupt)
+            response = self._request(call, timeout, interrupt, {"Accept": "application/json"})
+            try:
+                body = self._read(response, call, interrupt)
+            finally:
+                response.close()
         finally:
-            response.close()
-            interrupt.detach()
+            interrupt.attach(outer)
         if response.status_code >= 300:
             raise self._failures.refusal(response, body, call)
         data = _load_json(body, call, response)
