@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import pickle
 import socket
 import threading
@@ -26,15 +28,20 @@ from .scripted import (
     OpenAssistantScript,
     Request,
     ScriptedServer,
+    chunk,
+    cut_after,
     empty_response,
+    in_turn,
     json_response,
     reply,
     response,
+    sse_head,
     stall,
 )
 
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
 LIMITS = Timeout(connect=5, read=5)
+PATIENT = Timeout(connect=60, read=60)
 
 
 def make_transport(url: str, **options: Any) -> Transport:
@@ -334,6 +341,82 @@ def test_interrupt_of_a_finished_call_leaves_the_connection_to_others() -> None:
         assert transport.send(Inference().create_chat(), LIMITS, Interrupt()) == "c1"
         assert server.accepted == 1
         transport.close()
+
+
+def test_interrupt_survives_that_an_earlier_connection_is_taken_over() -> None:
+    """Firing wakes a call though another exchange has taken over a connection that this one has used before."""
+    is_third, interrupt, errors = threading.Event(), Interrupt(), []
+
+    def late(connection: Connection, request: Request) -> None:
+        connection.wait(is_third)
+        answer(connection, request)
+
+    answer = reply(json_response({"id": "c1"}))
+    with ScriptedServer(in_turn(late, answer, stall, answer)) as server:
+        transport = make_transport(server.url)
+        call = Inference().create_chat()
+
+        def send() -> None:
+            try:
+                transport.send(call, PATIENT, interrupt)
+            except OAError as error:
+                errors.append(error)
+
+        # Two connections, and the one that this exchange has used is the one that is kept for longer.
+        other = threading.Thread(target=transport.send, args=(call, LIMITS, Interrupt()))
+        other.start()
+        server.wait_until(lambda: len(server.requests) == 1)
+        transport.send(call, LIMITS, interrupt)
+        is_third.set()
+        other.join(20)
+        # It gets the other's, which was given back last.
+        thread = threading.Thread(target=send)
+        thread.start()
+        server.wait_until(lambda: len(server.requests) == 3)
+        # Another exchange gets the first one.
+        transport.send(call, LIMITS, Interrupt())
+        interrupt.fire()
+        thread.join(20)
+        is_alive = thread.is_alive()
+        transport.close()
+
+        assert (server.accepted, is_alive) == (2, False)
+    assert [type(error) for error in errors] == [Interrupted]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_call_beside_a_stream_leaves_it_as_it_was(fails: bool) -> None:
+    """An event stream has no deadline, and can be woken, also after its exchange has made another call."""
+    interrupt, surface = Interrupt(), Inference()
+    events = reply(sse_head() + chunk(b"x"))
+    answer = reply(json_response({"id": "c1"}))
+    with ScriptedServer(in_turn(events, cut_after(1, answer) if fails else answer)) as server:
+        transport = make_transport(server.url)
+        body = transport.open(surface.open_events("c1", "m1"), PATIENT, interrupt)
+        sock = interrupt.socket
+        with contextlib.suppress(TransportError):
+            transport.send(surface.create_chat(), LIMITS, interrupt)
+        after = (interrupt.socket, interrupt.deadline)
+        errors: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                while not body.is_over:
+                    body.read()
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        interrupt.fire()
+        thread.join(20)
+        is_alive = thread.is_alive()
+        body.close()
+        transport.close()
+
+    assert after == (sock, math.inf)
+    assert (is_alive, len(errors)) == (False, 1)
+    assert interrupt.socket is None
 
 
 def test_connect_limit_is_a_timeout_of_its_own() -> None:

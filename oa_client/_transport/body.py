@@ -103,7 +103,8 @@ class Body:
 
     def drain(self) -> None:
         """Read on to the end, but not for long, and close: at its end, the connection is kept for the next call."""
-        deadline = time.monotonic() + DRAIN_SECONDS
+        # Also of what drips within a chunk, of which urllib3 reads all.
+        self._interrupt.deadline = deadline = time.monotonic() + DRAIN_SECONDS
         size = 0
         try:
             while not self.is_over and size <= DRAIN_BYTES:

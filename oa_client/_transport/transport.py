@@ -124,6 +124,7 @@ class Transport:
                 response.close()
         finally:
             interrupt.attach(outer)
+            interrupt.deadline = math.inf
         if response.status_code >= 300:
             raise self._failures.refusal(response, body, call)
         data = _load_json(body, call, response)
