@@ -18,7 +18,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import requests
 
-from ._client import CLOSE_TIMEOUT, Client, Messages, note_exchange
+from ._client import CLOSE_TIMEOUT, JOIN_LIMIT, Client, Messages, note_exchange
 from ._errors import OAError
 from ._events import Event, MessageEvent, TokenEvent
 from ._exchange import Exchange
@@ -30,8 +30,6 @@ from ._target import Cookies
 
 #: items that are handed out without letting other tasks run.
 GENEROSITY = 100
-#: seconds for the threads of streams that were stopped to be gone.
-JOIN_LIMIT = 5.0
 
 _T = TypeVar("_T")
 
@@ -296,7 +294,7 @@ class AsyncClient:
         question = self._client._read_question(
             messages, model, sampling, system_prompt, user_profile, response_instructions, plugins
         )
-        feed = Feed(partial(_start, self._client, question, keep), self._poller)
+        feed = Feed(partial(_start, self._client, question, keep), self._poller, self._client._workers)
         self._feeds.add(feed)
         return AsyncStream(feed)
 
@@ -332,18 +330,14 @@ class AsyncClient:
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""
         self._client._stop()
-        feeds = list(self._feeds)
-        for feed in feeds:
+        for feed in list(self._feeds):
             feed.stop()
-        return await _in_thread(partial(self._close, timeout, feeds))
+        return await _in_thread(partial(self._close, timeout))
 
-    def _close(self, timeout: float | None, feeds: Sequence[Feed]) -> tuple[str, ...]:
-        undeleted = self._client.close(timeout)
-        # All were stopped, and are about to end; the poller first, since it starts threads.
+    def _close(self, timeout: float | None) -> tuple[str, ...]:
+        # It starts threads, and the client waits for them.
         self._poller.close(JOIN_LIMIT)
-        for feed in feeds:
-            feed.join(JOIN_LIMIT)
-        return undeleted
+        return self._client.close(timeout)
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -149,6 +149,8 @@ class Cleanup:
             self._give_up(item, "its answer was not final in time")
             return True
         item.due = monotonic() + min(item.pause, self._left(item))
+        if item.unsure_until > monotonic():
+            item.due = min(item.due, item.unsure_until)
         item.pause = min(2 * item.pause, LAST_PAUSE)
         return False
 

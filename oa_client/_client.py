@@ -29,9 +29,12 @@ from ._target import Cookies, Target, find_target
 from ._transport import Interrupted, Transport
 from ._turns import Turns
 from ._wire import Inference, Question, Surface, Website, check_size, check_text, read_messages
+from ._workers import Workers
 
 #: seconds that `Client.close` waits for chats to be deleted.
 CLOSE_TIMEOUT = 10.0
+#: seconds for the threads of streams that were stopped to be gone.
+JOIN_LIMIT = 5.0
 #: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
 _REFUSALS = (*range(200, 500), 503)
 #: A proxy's words for not knowing what became of a request.
@@ -130,6 +133,7 @@ class Client:
         self._secrets: Callable[[], dict[str, Any]] = lambda: given
         #: What a pickle does not bring, and so is not there.
         self._missing: tuple[str, ...] = ()
+        self._workers = Workers()
         self._closed = False
         self._models: list[ModelInfo] | None = None
         forget_in_children(self)
@@ -253,10 +257,12 @@ class Client:
             # Whoever is between two calls leaves a chat yet.
             self._lock.wait_for(lambda: self._beginning == 0, timeout)
             link = self._link
-        if link is None:
-            return ()
-        undeleted = link.cleanup.close(max(0.0, deadline - monotonic()))
-        link.transport.close()
+        undeleted: tuple[str, ...] = ()
+        if link is not None:
+            undeleted = link.cleanup.close(max(0.0, deadline - monotonic()))
+            link.transport.close()
+        # They were stopped; one that makes a chat ends soon.
+        self._workers.close(JOIN_LIMIT)
         return undeleted
 
     def __enter__(self) -> Client:
@@ -361,7 +367,7 @@ class Client:
         with self._guard(exchange):
             check_size(surface, question)
             question = self._complete(question, exchange)
-            chat_id = exchange.create_chat()
+            chat_id = exchange.create_chat(self._workers)
             prompt_id = exchange.send(surface.post_prompt(chat_id, None, question.prompt))
             with turns.turn(exchange) if turns else nullcontext():
                 exchange.clock.ask()

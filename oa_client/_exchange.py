@@ -10,6 +10,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from ._cleanup import GRACE, Cleanup, finish_all
@@ -20,6 +21,7 @@ from ._models import Timeout
 from ._retry import Retry
 from ._transport import Body, Interrupt, Transport
 from ._wire import Call, Surface
+from ._workers import Workers
 
 #: seconds to connect and without a byte, for calls that are made when time is up or nobody waits for their result.
 LATE_LIMIT = 5.0
@@ -76,21 +78,20 @@ class Exchange:
         """Whether `stop()` was called."""
         return self._stop_is_wanted
 
-    def create_chat(self) -> str:
+    def create_chat(self, workers: Workers) -> str:
         """
         Make a chat and return its id; errors as `send`.
 
         If the exchange is stopped meanwhile, the answer is waited for all the same, for a short time: without the id
-        nobody could delete the chat. For the same reason it is made in another thread where Ctrl-C could come.
+        nobody could delete the chat. For the same reason one of the workers makes it where Ctrl-C could come.
         """
         if threading.current_thread() is not threading.main_thread():
             return self._create_chat()
         made: concurrent.futures.Future[str] = concurrent.futures.Future()
-        thread = threading.Thread(target=_fulfil, args=(made, self._create_chat), name="oa-client chat", daemon=True)
         try:
             self._is_creating = True
             try:
-                thread.start()
+                workers.run(partial(_fulfil, made, self._create_chat))
             except RuntimeError:
                 # At the interpreter's exit.
                 return self._create_chat()
@@ -104,8 +105,6 @@ class Exchange:
                     made.exception(2 * GRACE)
             raise
         finally:
-            if made.done():
-                thread.join()
             # An error of the thread knows this frame.
             del made
 

@@ -18,6 +18,7 @@ from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._poller import Poller
 from ._stream import Pause, Reply
+from ._workers import Workers
 
 #: items; how far to read ahead of a consumer that is busy.
 READ_AHEAD = 1024
@@ -39,15 +40,19 @@ class Feed:
     Args:
         start: opens the reply; is given a function to be told of the exchange.
         poller: of the client.
+        workers: of the client.
     """
 
-    def __init__(self, start: Callable[[Callable[[Exchange], None]], Reply], poller: Poller[Feed]) -> None:
+    def __init__(
+        self, start: Callable[[Callable[[Exchange], None]], Reply], poller: Poller[Feed], workers: Workers
+    ) -> None:
         self.items: deque[str | Event] = deque()
         self.reply: Reply | None = None
         self.error: BaseException | None = None
         self.ended = False
         self._start = start
         self._poller = poller
+        self._workers = workers
         self._exchange: Exchange | None = None
         self._source: Generator[str | Event | Pause, None, None] | None = None
         self._is_polled = False
@@ -60,7 +65,6 @@ class Feed:
         self._new_waiter: Callable[[], Any] = anyio.Event
         self._post: Callable[[Callable[[], object]], object] | None = None
         self._rested = 0.0
-        self._thread: threading.Thread | None = None
         forget_in_children(self)
 
     # For the consumer, in the event loop.
@@ -118,17 +122,12 @@ class Feed:
         if self._exchange is not None:
             self._exchange.clean_up()
 
-    def join(self, timeout: float) -> None:
-        """Wait, in another thread, until the last thread of a feed that was stopped is gone, at most `timeout` s."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
     def _forget(self) -> None:
         """End, and leave the reply to the parent; see `Forgetful`."""
         self._lock = threading.RLock()
         self._stopped = self.ended = True
         self._is_full = self._is_polled = False
-        self._source = self._thread = None
+        self._source = None
 
     # For the poller.
 
@@ -197,8 +196,7 @@ class Feed:
         self.settle(Pause.BYTES if self._is_polled else Pause.CALL)
 
     def _start_thread(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="oa-client stream", daemon=True)
-        self._thread.start()
+        self._workers.run(self._run)
 
     def _run(self) -> None:
         if self._source is None:

@@ -27,6 +27,7 @@ from ._poller import Poller
 from ._stream import Reply, Stream
 from ._target import Cookies
 from ._wire import OriginalWebsite, Question, format_prompt, read_any_messages
+from ._workers import Workers
 
 __all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
 
@@ -46,6 +47,7 @@ _SAMPLING: Mapping[str, Any] = {
 }
 #: Each call makes a client of its own, and they are read together.
 _poller = Poller(wake)
+_workers = Workers()
 
 
 class AsyncResult(AsyncStream):
@@ -165,7 +167,7 @@ class OpenAssistant(AsyncGeneratorProvider):
             GenerationError: if the answer is an error; also a `RuntimeError`.
             OAError: as `oa_client.Stream`.
         """
-        return AsyncResult(Feed(partial(cls._start, model, messages, proxy, cookies, kwargs), _poller))
+        return AsyncResult(Feed(partial(cls._start, model, messages, proxy, cookies, kwargs), _poller, _workers))
 
     @classmethod
     def create_completion(

@@ -71,7 +71,7 @@ def threads_of_client() -> list[str]:
     """Return the names of the client's threads, once those that have opened a reply are gone."""
     deadline = monotonic() + PATIENCE / 4
     for thread in threading.enumerate():
-        if thread.name == "oa-client stream":
+        if thread.name == "oa-client worker":
             # It has handed over its first token, and ends, if it does not read the rest.
             thread.join(max(0.0, deadline - monotonic()))
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("oa-client")]

@@ -556,7 +556,7 @@ def own_threads(count: int) -> list[threading.Thread]:
     """Return the threads of single streams, once there are no more than so many."""
     deadline = monotonic() + PATIENCE
     # They give no sign when they have opened their stream and end.
-    while len(found := threads("oa-client stream")) > count:
+    while len(found := threads("oa-client worker")) > count:
         assert monotonic() < deadline
     return found
 
