@@ -97,8 +97,9 @@ class Turns:
             return True
 
     def _wait(self, interrupt: Interrupt, seconds: float) -> None:
+        # Never with both locks: the one who fires the interrupt may hold the other.
+        interrupt.attach(self)
         with self._changed:
-            interrupt.attach(self)
             if not interrupt.fired and (self._is_asking or self._pending):
                 self._changed.wait(seconds)
-            interrupt.detach()
+        interrupt.detach()

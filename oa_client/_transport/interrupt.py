@@ -43,9 +43,12 @@ class Interrupt:
         with self._changed:
             self.fired = True
             self._changed.notify_all()
-            if self._socket is not None:
-                self._shut.append(self._socket)
-                _shut(self._socket)
+            sock = self._socket
+            if sock is not None:
+                self._shut.append(sock)
+        # Not under the lock: what is shut may have a lock of its own, whose holder is about to attach or detach it.
+        if sock is not None:
+            _shut(sock)
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not past `fire()`; return whether it was called."""
@@ -56,8 +59,8 @@ class Interrupt:
         """Say which socket the operation waits on from now."""
         with self._changed:
             self._socket = sock
-            if self.fired:
-                self.fire()
+        if self.fired:
+            self.fire()
 
     def detach(self) -> None:
         """Say that the operation no longer uses a socket."""
