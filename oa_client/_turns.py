@@ -97,7 +97,7 @@ class Turns:
             return True
 
     def _wait(self, interrupt: Interrupt, seconds: float) -> None:
-        # Never with both locks: the one who fires the interrupt may hold the other.
+        # Not under both locks: whoever fires the interrupt comes from the other side.
         interrupt.attach(self)
         with self._changed:
             if not interrupt.fired and (self._is_asking or self._pending):

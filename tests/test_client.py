@@ -492,6 +492,22 @@ def test_answer_that_was_asked_for_is_looked_for(script: OpenAssistantScript) ->
     assert script.deleted_chats == ["c1"]
 
 
+def test_answer_that_did_not_come_is_not_waited_for_longer(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as an answer that was asked for in vain cannot come any more, the chat is deleted."""
+    monkeypatch.setattr("oa_client._cleanup.UNSURE", 0.5)
+    monkeypatch.setattr("oa_client._cleanup.FIRST_PAUSE", 60.0)
+    monkeypatch.setattr("oa_client._cleanup.LAST_PAUSE", 60.0)
+    script.on_assistant = stall
+    client = Client(script.url, **script.credentials, timeout=Timeout(read=0.3), max_retries=0)
+    with pytest.raises(TransportTimeout):
+        client.ask("Hi")
+
+    assert client.close(timeout=20) == ()
+    assert script.deleted_chats == ["c1"]
+
+
 def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript) -> None:
     """If the first answer stays pending, the second runs into its first-token limit, and leaves no chat."""
     script.events = lambda stream: stream.connection.wait_until_left()

@@ -331,6 +331,26 @@ def test_fired_interrupt_sends_nothing(other_server: ScriptedServer) -> None:
     assert other_server.requests == []
 
 
+@pytest.mark.parametrize("is_fired_first", [False, True])
+def test_interrupt_is_not_held_while_something_is_shut(is_fired_first: bool) -> None:
+    """What is shut down may wait for a thread that is just about to detach it: neither waits for ever."""
+    interrupt, left = Interrupt(), []
+
+    class Waited:
+        def shutdown(self, _how: int) -> None:
+            thread = threading.Thread(target=interrupt.detach, daemon=True)
+            thread.start()
+            thread.join(20)
+            left.append(thread.is_alive())
+
+    if is_fired_first:
+        interrupt.fire()
+    interrupt.attach(Waited())
+    interrupt.fire()
+
+    assert left == [False]
+
+
 def test_interrupt_of_a_finished_call_leaves_the_connection_to_others() -> None:
     """Firing after the end of a call does not touch the connection that another call uses by then."""
     first = Interrupt()
