@@ -134,57 +134,11 @@ class Reply:
         Args:
             waits: if false, a `Pause` is yielded before whatever would wait for the server.
         """
-        clock, body, write = self.exchange.clock, self._body, self._text.write
-        events = EventReader()
         cut: TransportError | None = None
         final: Message | None = None
         try:
-            if not waits:
-                body.set_timeout(0)
             try:
-                while final is None and not body.is_over and not self.exchange.stopped:
-                    piece = self._receive(waits)
-                    if piece is None:
-                        yield Pause.BYTES
-                        continue
-                    for event in events.feed(piece):
-                        # Most events are plain tokens, and those are read here, with nothing that could be spared: a
-                        # call for each would be a tenth of all that a token costs.
-                        source, data, end = event.data, None, -1
-                        try:
-                            data, end = _decode(source)
-                            text = data["text"]
-                            if (
-                                data["event_type"] == "token"
-                                and text
-                                and (text.isascii() or not SURROGATE.search(text))
-                                and not self._half
-                                and end == len(source)
-                                and event.event == "message"
-                            ):
-                                write(text)
-                                if clock.phase == "idle":
-                                    clock.phase_left = clock.idle
-                                else:
-                                    clock.token()
-                                    self._begun()
-                                yield text
-                                continue
-                        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-                            # It is something else, or broken: that is told apart below.
-                            pass
-                        item = self._item(event, data if end == len(source) else None)
-                        if isinstance(item, MessageEvent):
-                            final = item.message
-                            break
-                        if item is not None:
-                            yield item
-                        if isinstance(item, PendingEvent) and monotonic() - self._looked >= PENDING_LOOK:
-                            if not waits:
-                                yield Pause.CALL
-                            final = self._look()
-                            if final is not None:
-                                break
+                final = yield from self._read_events(waits)
             except TransportError as error:
                 cut = error
             if self.exchange.stopped:
@@ -195,7 +149,7 @@ class Reply:
                 final = self._recover(cut)
             rest = self._rest(final)
             if rest:
-                write(rest)
+                self._text.write(rest)
                 yield rest
             self.message = final
             undeleted = self._finish()
@@ -216,6 +170,56 @@ class Reply:
         finally:
             self.exchange.leave_chat()
             self._body.close()
+
+    def _read_events(self, waits: bool) -> Generator[str | Event | Pause, None, Message | None]:
+        """Yield what comes in the events; return the final message if it does."""
+        clock, body, write = self.exchange.clock, self._body, self._text.write
+        events = EventReader()
+        if not waits:
+            body.set_timeout(0)
+        while not body.is_over and not self.exchange.stopped:
+            piece = self._receive(waits)
+            if piece is None:
+                yield Pause.BYTES
+                continue
+            for event in events.feed(piece):
+                # Most events are plain tokens, and those are read here, with nothing that could be spared: a call for
+                # each would be a tenth of all that a token costs.
+                source, data, end = event.data, None, -1
+                try:
+                    data, end = _decode(source)
+                    text = data["text"]
+                    if (
+                        data["event_type"] == "token"
+                        and text
+                        and (text.isascii() or not SURROGATE.search(text))
+                        and not self._half
+                        and end == len(source)
+                        and event.event == "message"
+                    ):
+                        write(text)
+                        if clock.phase == "idle":
+                            clock.phase_left = clock.idle
+                        else:
+                            clock.token()
+                            self._begun()
+                        yield text
+                        continue
+                except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                    # It is something else, or broken: that is told apart below.
+                    pass
+                item = self._item(event, data if end == len(source) else None)
+                if isinstance(item, MessageEvent):
+                    return item.message
+                if item is not None:
+                    yield item
+                if isinstance(item, PendingEvent) and monotonic() - self._looked >= PENDING_LOOK:
+                    if not waits:
+                        yield Pause.CALL
+                    final = self._look()
+                    if final is not None:
+                        return final
+        return None
 
     def _receive(self, waits: bool) -> bytes | None:
         """
