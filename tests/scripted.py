@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import selectors
 import socket
 import struct
 import threading
@@ -188,6 +189,24 @@ class Connection:
         """
         self._server.wait_for_event(released)
 
+    def wait_for(self, other: socket.socket) -> None:
+        """
+        Wait until another socket can be read.
+
+        Raises:
+            Disconnected: if the client leaves before.
+        """
+        with selectors.DefaultSelector() as selector:
+            for sock in (self._socket, other):
+                selector.register(sock, selectors.EVENT_READ)
+            while other not in [key.fileobj for key, _ in selector.select()]:
+                with suppress(OSError):
+                    if self._socket.recv(1, socket.MSG_PEEK):
+                        # Its next request.
+                        selector.unregister(self._socket)
+                        continue
+                raise Disconnected
+
     def wait_until_left(self) -> None:
         """Wait until the client has closed its end; the handler can then only return."""
         self._finished = True
@@ -279,11 +298,10 @@ class ScriptedServer:
         self._closing = False
         self._connections: set[Connection] = set()
         self._waited_for: list[threading.Event] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._address: tuple[str, int] = self._listener.getsockname()
+        self._address: tuple[str, int] = ("127.0.0.1", 0)
+        self._threads: list[threading.Thread] = []
+        self.listen()
         self.url = "http://{}:{}".format(*self._address)
-        self._threads = [threading.Thread(target=self._accept, name=f"accept {self.url}", daemon=True)]
-        self._threads[0].start()
 
     def __enter__(self: Server) -> Server:
         return self
@@ -334,6 +352,26 @@ class ScriptedServer:
             if self._closing:
                 raise Disconnected
 
+    def listen(self) -> None:
+        """Take connections, after `refuse` at the same address as before."""
+        self._listener = socket.create_server(self._address)
+        self._address = self._listener.getsockname()
+        self._acceptor = threading.Thread(target=self._accept, name=f"accept {self._address}", daemon=True)
+        self._refusing = False
+        self._acceptor.start()
+
+    def refuse(self) -> None:
+        """Refuse new connections from now on, also from a handler; those that are open go on. Idempotent."""
+        with self.update():
+            if self._refusing:
+                return
+            self._refusing = True
+        # Nothing else wakes accept() on every platform.
+        with suppress(OSError):
+            socket.create_connection(self._address).close()
+        self._acceptor.join(self.timeout)
+        self._listener.close()
+
     def close(self) -> None:
         """
         End every connection and thread; idempotent.
@@ -350,11 +388,7 @@ class ScriptedServer:
                 connection.abort()
             for released in self._waited_for:
                 released.set()
-        # Nothing else wakes accept() on every platform.
-        with suppress(OSError):
-            socket.create_connection(self._address).close()
-        self._threads[0].join(self.timeout)
-        self._listener.close()
+        self.refuse()
         for thread in self._threads:
             thread.join(self.timeout)
         if self.errors:
@@ -367,7 +401,7 @@ class ScriptedServer:
         while True:
             sock, peer = self._listener.accept()
             with self.update():
-                if self._closing:
+                if self._refusing or self._closing:
                     sock.close()
                     return
                 self.accepted += 1
@@ -431,6 +465,20 @@ def cut_after(count: int, handler: Handler, *, reset: bool = False) -> Handler:
 def stall(connection: Connection, request: Request) -> None:
     """Answer nothing at all until the client leaves."""
     connection.wait_until_left()
+
+
+def dripping(start: bytes, drop: bytes) -> Handler:
+    """Return a handler that sends a start, and then drops until the client has left."""
+
+    def answer(connection: Connection, request: Request) -> None:
+        connection.send(start)
+        # Not to wait for something: the drops come at a pace.
+        pace = threading.Event()
+        while True:
+            connection.send(drop)
+            pace.wait(0.005)
+
+    return answer
 
 
 # The Open-Assistant API.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,23 +9,9 @@ import requests
 
 from oa_client import APIError, Client, Timeout, TransportTimeout
 
-from .scripted import Connection, Handler, OpenAssistantScript, Request, ScriptedServer, chunk, reply, sse_head
+from .scripted import OpenAssistantScript, ScriptedServer, chunk, dripping, reply, sse_head
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-
-
-def dripping(start: bytes, drop: bytes) -> Handler:
-    """Return a handler that sends a start, and then drops until the client has left."""
-
-    def answer(connection: Connection, request: Request) -> None:
-        connection.send(start)
-        # Not to wait for something: the drops come at a pace.
-        pace = threading.Event()
-        while True:
-            connection.send(drop)
-            pace.wait(0.005)
-
-    return answer
 
 
 DRIPS = [
