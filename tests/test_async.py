@@ -203,27 +203,6 @@ async def test_diverged_is_seen(script: OpenAssistantScript, client: AsyncClient
     assert (stream.text, str(stream.message), stream.diverged) == ("Hello world", "Goodbye", True)
 
 
-async def test_error_event_raises_after_the_tokens(script: OpenAssistantScript, client: AsyncClient) -> None:
-    """Tokens that came before an error are yielded before it is raised."""
-
-    def events(stream: EventWriter) -> None:
-        stream.token("Hel")
-        stream.error("out of memory")
-
-    script.events = events
-    tokens = []
-
-    async def read() -> None:
-        async for text in client.stream("Hi"):
-            tokens.append(text)
-
-    with pytest.raises(GenerationError, match="out of memory") as caught:
-        await read()
-
-    assert (tokens, caught.value.text) == (["Hel"], "Hel")
-    assert script.deleted_chats == ["c1"]
-
-
 async def test_wrong_arguments_are_told_at_once(script: OpenAssistantScript, client: AsyncClient) -> None:
     """stream() itself raises what can be known without the server."""
     with pytest.raises(ConfigurationError, match="messages is empty"):

@@ -21,18 +21,14 @@ from oa_client import (
     APIError,
     AsyncClient,
     AuthError,
-    BusyError,
-    CancelledReplyError,
     Client,
     ConfigurationError,
-    GenerationError,
     NotFoundError,
     ProtocolError,
     RateLimitError,
     RequestError,
     Sampling,
     Timeout,
-    TransportError,
     TransportTimeout,
 )
 
@@ -205,27 +201,13 @@ def test_bad_arguments_of_the_client_are_refused(arguments: dict[str, Any], word
         Client(URL, **arguments)
 
 
-def test_too_long_prompt_is_refused_before_it_is_sent() -> None:
-    """The website's limit of 1 MB is kept here, since its server fails the next request of anybody over it."""
-    with OpenAssistantScript("website") as script, Client(script.url, **script.credentials) as client:
-        with pytest.raises(ConfigurationError, match="too long"):
-            client.ask("é" * (512 * 1024))
-
-        assert script.calls == []
-
-
 @pytest.mark.parametrize(
     ("status", "detail", "error"),
     [
         pytest.param(400, "Message not found", RequestError, id="400"),
-        pytest.param(401, "Token expired", AuthError, id="401"),
         pytest.param(403, "Not authenticated", AuthError, id="403"),
         pytest.param(404, "Chat not found", NotFoundError, id="404"),
-        pytest.param(413, "Message content exceeds max length", RequestError, id="413"),
-        pytest.param(422, "Model X not found", RequestError, id="422 words"),
         pytest.param(422, [{"loc": ["body"], "msg": "field required", "type": "missing"}], RequestError, id="422 list"),
-        pytest.param(429, "slow down", RateLimitError, id="429"),
-        pytest.param(503, "The server is currently busy.", BusyError, id="503"),
         pytest.param(418, "teapot", APIError, id="another"),
     ],
 )
@@ -252,45 +234,16 @@ def test_refused_answer_raises_by_status(
     assert script.deleted_chats == ["c1"]
 
 
-def test_500_on_the_assistant_message_is_probably_the_rate_limit(script: OpenAssistantScript, client: Client) -> None:
-    """The real server's failed 429 is a RateLimitError if the chat can be read."""
-    script.on_assistant = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)
-
-    with pytest.raises(RateLimitError, match="probably the rate limit") as caught:
-        client.stream("Hi")
-
-    assert (caught.value.status, caught.value.retry_after) == (500, None)
-    assert client.close() == ()
-    assert script.visible_chats == []
-
-
-def test_500_on_the_assistant_message_is_a_failure_if_the_chat_cannot_be_read(
-    script: OpenAssistantScript, client: Client
-) -> None:
-    """If the next call fails as well, the server is broken and the error says no more than that."""
-    fail: Handler = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)  # noqa: E731
-    script.on_assistant = fail
-    original, script.on_chat = script.on_chat, fail
-
-    with pytest.raises(APIError) as caught:
-        client.stream("Hi")
-    script.on_chat = original
-
-    assert APIError is type(caught.value)
-
-
 @pytest.mark.parametrize(
-    ("header", "expected"),
+    "header",
     [
-        pytest.param({"Retry-After": "7"}, 7.0, id="seconds"),
-        pytest.param({"Retry-After": "Sun, 22 Nov 2020 15:30:30 GMT"}, 0.0, id="a date that is past"),
-        pytest.param({"Retry-After": "soon"}, None, id="neither"),
-        pytest.param({"Retry-After": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}, None, id="a date beyond all dates"),
-        pytest.param({}, None, id="none"),
+        pytest.param({"Retry-After": "soon"}, id="neither seconds nor a date"),
+        pytest.param({"Retry-After": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}, id="a date beyond all dates"),
+        pytest.param({}, id="none"),
     ],
 )
-def test_retry_after_is_read(header: Mapping[str, str], expected: float | None) -> None:
-    """Retry-After comes as seconds, from either form."""
+def test_unreadable_retry_after_is_none(header: Mapping[str, str]) -> None:
+    """A Retry-After that cannot be read is as none."""
     with (
         ScriptedServer(reply(json_response({"detail": "x"}, 429, header))) as server,
         Client(server.url, token="t", max_retries=0) as client,
@@ -298,20 +251,10 @@ def test_retry_after_is_read(header: Mapping[str, str], expected: float | None) 
     ):
         client.stream("Hi")
 
-    assert expected == caught.value.retry_after
+    assert caught.value.retry_after is None
 
 
-def test_refusals_are_tried_again(script: OpenAssistantScript) -> None:
-    """503 and 429 on a POST are tried again, and the stub that a 503 leaves does not keep the chat alive."""
-    script.on_assistant = in_turn(refusal(script, 503, "busy"), refusal(script, 429, "slow"), script.on_assistant)
-
-    with Client(script.url, **script.credentials) as client:
-        assert str(client.ask("Hi")) == "Hello world"
-
-    assert script.calls.count("assistant") == 3
-
-
-@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("status", [500, 502])
 def test_unclear_failures_of_a_post_are_not_tried_again(script: OpenAssistantScript, status: int) -> None:
     """A POST that may have had an effect is sent once."""
     script.on_prompter = lambda connection, _: script.send_text(connection, "", status)
@@ -322,47 +265,9 @@ def test_unclear_failures_of_a_post_are_not_tried_again(script: OpenAssistantScr
     assert script.calls.count("prompter") == 1
 
 
-def test_long_retry_after_is_not_waited_for(script: OpenAssistantScript) -> None:
-    """A server that asks for an hour is not asked again."""
-    answer = json_response({"detail": "x"}, 429, {"Retry-After": "3600"})
-    script.on_create = reply(answer)
-
-    with Client(script.url, **script.credentials) as client, pytest.raises(RateLimitError):
-        client.ask("Hi")
-
-    assert script.calls == ["create"]
-
-
-def test_unreachable_server_says_how_to_start_one() -> None:
-    """A refused connection is a TransportError that names the address and the way to a local server."""
-    with ScriptedServer(stall) as server:
-        url = server.url
-    with (
-        Client(url, token="t", max_retries=0) as client,
-        pytest.raises(TransportError, match="oa-client serve") as caught,
-    ):
-        client.ask("Hi")
-
-    assert url in str(caught.value)
-    assert caught.value.is_unsent
-
-
-def test_silent_server_runs_into_the_read_limit() -> None:
-    """A server that accepts and says nothing is a TransportTimeout of the phase "read"."""
-    with (
-        ScriptedServer(stall) as server,
-        Client(server.url, token="t", timeout=0.2) as client,
-        pytest.raises(TransportTimeout) as caught,
-    ):
-        client.ask("Hi")
-
-    assert caught.value.phase == "read"
-
-
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param(response(200, b"<html>", {"content-type": "text/html"}), "not JSON", id="a page"),
         pytest.param(json_response([]), "no id", id="a list"),
         pytest.param(json_response({"id": 5}), "no id", id="a number"),
         pytest.param(json_response({"id": ".."}), "cannot be one", id="dots"),
@@ -380,39 +285,6 @@ def test_answer_that_is_not_the_protocols_is_refused(answer: bytes, words: str) 
         pytest.raises(ProtocolError, match=words),
     ):
         client.ask("Hi")
-
-
-def test_html_page_in_place_of_events_is_refused(script: OpenAssistantScript, client: Client) -> None:
-    """A page where events should be is a ProtocolError, and not a broken stream."""
-    script.on_events = reply(response(200, b"<html>", {"content-type": "text/html"}))
-    script.message_state = "complete"
-
-    with pytest.raises(ProtocolError, match="HTML"):
-        client.stream("Hi")
-
-    assert client.close() == ()
-    assert script.deleted_chats == ["c1"]
-
-
-def test_events_that_are_refused_leave_no_chat(script: OpenAssistantScript, client: Client) -> None:
-    """An error on opening the events is raised by stream() itself, and the chat goes when its answer is final."""
-    script.on_events = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)
-    script.message_state = "complete"
-
-    with pytest.raises(APIError) as caught:
-        client.stream("Hi")
-
-    assert (caught.value.chat_id, caught.value.message_id) == ("c1", "m1")
-    assert client.close() == ()
-    assert script.deleted_chats == ["c1"]
-
-
-def test_204_is_a_finished_message(client: Client, script: OpenAssistantScript) -> None:
-    """The inference server's 204 for a finished message leads to the message itself."""
-    script.on_events = reply(empty_response(204))
-    script.message_state = "complete"
-
-    assert list(client.stream("Hi")) == ["Hello world"]
 
 
 def test_one_pending_answer_at_a_time(surface: Surface) -> None:
@@ -532,44 +404,6 @@ def test_without_serialize_nobody_waits(script: OpenAssistantScript) -> None:
         script.message_state = "complete"
 
     assert script.calls.count("assistant") == 2
-
-
-def test_pending_message_that_was_cancelled_is_noticed(
-    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While only pending events come the message is looked at, and a cancelled one raises."""
-    monkeypatch.setattr("oa_client._stream.PENDING_LOOK", 0.0)
-
-    def events(stream: EventWriter) -> None:
-        script.message_state = "cancelled"
-        stream.pending()
-        stream.connection.wait_until_left()
-
-    script.events = events
-    with Client(script.url, **script.credentials) as client:
-        with pytest.raises(CancelledReplyError) as caught:
-            client.ask("Hi")
-        undeleted = client.close()
-
-    assert (caught.value.reason, undeleted) == ("cancelled", ("c1",))
-    assert script.chats["c1"].hidden
-
-
-def test_failed_look_at_a_pending_message_is_no_end(
-    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If the message of a pending stream cannot be read just then, the stream goes on."""
-    monkeypatch.setattr("oa_client._stream.PENDING_LOOK", 0.0)
-    script.on_message = lambda connection, _: script.send_text(connection, "Internal Server Error", 500)
-
-    def events(stream: EventWriter) -> None:
-        stream.pending()
-        stream.token("Hello world")
-        stream.message(content="Hello world")
-
-    script.events = events
-    with Client(script.url, **script.credentials) as client:
-        assert str(client.ask("Hi")) == "Hello world"
 
 
 def test_preset_is_looked_up(surface: Surface) -> None:
@@ -774,16 +608,6 @@ def test_many_threads_share_a_client(surface: Surface) -> None:
 
         assert answers == ["Hello world"] * 20
         assert script.visible_chats == []
-
-
-def test_generation_error_names_the_servers_words_first(script: OpenAssistantScript, client: Client) -> None:
-    """The text of a GenerationError is what the server said."""
-    script.events = lambda stream: stream.error("Aborted due to worker error.")
-
-    with pytest.raises(GenerationError) as caught:
-        client.ask("Hi")
-
-    assert str(caught.value) == "Aborted due to worker error."
 
 
 def test_message_json_of_the_script_is_read_in_full(script: OpenAssistantScript, client: Client) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from oa_client import (
-    BusyError,
-    CancelledReplyError,
     Client,
     GenerationError,
     IncompleteReplyError,
@@ -22,11 +20,10 @@ from oa_client import (
     Stream,
     Timeout,
     TokenEvent,
-    TransportTimeout,
     UnknownEvent,
 )
 
-from .scripted import EventWriter, OpenAssistantScript, in_turn, json_response, reply, stall
+from .scripted import EventWriter, OpenAssistantScript, in_turn, stall
 
 Writer = Callable[[EventWriter], None]
 
@@ -220,40 +217,9 @@ def test_half_a_pair_before_another_text_is_yielded(script: OpenAssistantScript,
     assert (stream.text, stream.diverged) == ("a\N{REPLACEMENT CHARACTER}", True)
 
 
-def test_error_event_raises_the_servers_words(script: OpenAssistantScript, client: Client) -> None:
-    """An error event after tokens is a GenerationError that holds what had arrived, and the chat is deleted."""
-
-    def events(stream: EventWriter) -> None:
-        stream.token("Hel")
-        stream.error("out of memory")
-
-    script.events = events
-    stream = client.stream("Hi")
-    with pytest.raises(GenerationError, match="out of memory") as caught:
-        stream.finish()
-
-    assert (caught.value.chat_id, caught.value.message_id, caught.value.text) == ("c1", "m1", "Hel")
-    assert isinstance(caught.value, RuntimeError)
-    assert stream.message is None
-    assert script.deleted_chats == ["c1"]
-
-
-def test_timeout_on_the_server_raises_cancelled(script: OpenAssistantScript, client: Client) -> None:
-    """An error event whose message timed out is a CancelledReplyError, and the chat is hidden and reported."""
-    script.events = lambda stream: stream.error("Timeout", state="timeout")
-
-    with pytest.raises(CancelledReplyError) as caught:
-        client.ask("Hi")
-
-    assert caught.value.reason == "timeout"
-    assert client.close() == ("c1",)
-    assert script.chats["c1"].hidden
-
-
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        pytest.param(b"data: {broken\r\n\r\n", "not JSON", id="not JSON"),
         pytest.param(b"data: 5\r\n\r\n", "not a JSON object", id="not an object"),
         pytest.param(b'data: {"event_type": "token"}\r\n\r\n', "token event: text", id="a token without text"),
         pytest.param(b'data: {"event_type": "message"}\r\n\r\n', "message: expected", id="a message without message"),
@@ -283,200 +249,6 @@ def test_error_named_event_that_is_not_json_raises_its_text(script: OpenAssistan
 
     with pytest.raises(GenerationError, match="went wrong"):
         client.ask("Hi")
-
-
-def test_finished_message_is_fetched(script: OpenAssistantScript, client: Client) -> None:
-    """A message that was complete before its events were opened is read and yielded as one token."""
-    script.events = lambda stream: stream.end()
-    script.message_state = "complete"
-
-    stream = client.stream("Hi")
-
-    assert list(stream) == ["Hello world"]
-    assert stream.finish().state == "complete"
-    assert script.calls == ["create", "prompter", "assistant", "events", "message", "delete"]
-
-
-@pytest.mark.parametrize(
-    ("state", "error", "reason"),
-    [
-        pytest.param("aborted_by_worker", GenerationError, None, id="aborted"),
-        pytest.param("cancelled", CancelledReplyError, "cancelled", id="cancelled"),
-        pytest.param("timeout", CancelledReplyError, "timeout", id="timed out"),
-    ],
-)
-def test_stream_that_ends_at_once_is_judged_by_its_message(
-    script: OpenAssistantScript, client: Client, state: str, error: type[Exception], reason: str | None
-) -> None:
-    """An empty stream of a message that failed raises what became of it."""
-    script.events = lambda stream: stream.end()
-    script.message_state = state
-
-    with pytest.raises(error) as caught:
-        client.ask("Hi")
-
-    assert reason == getattr(caught.value, "reason", None)
-
-
-def test_stream_of_a_deleted_chat_says_so(script: OpenAssistantScript, client: Client) -> None:
-    """If the stream ends and the chat is gone, the reason is "deleted"."""
-
-    def events(stream: EventWriter) -> None:
-        with script.update():
-            script.chats["c1"].deleted = True
-        stream.end()
-
-    script.events = events
-
-    with pytest.raises(CancelledReplyError) as caught:
-        client.ask("Hi")
-
-    assert caught.value.reason == "deleted"
-
-
-def cut_behind(data: bytes) -> Writer:
-    """Return a writer that ends the body behind some bytes."""
-
-    def write(stream: EventWriter) -> None:
-        stream.raw(data)
-        stream.end()
-
-    return write
-
-
-@pytest.mark.parametrize(
-    "cut",
-    [
-        pytest.param(lambda stream: stream.connection.reset(), id="reset"),
-        pytest.param(lambda stream: stream.connection.close(), id="closed inside the body"),
-        pytest.param(lambda stream: stream.end(), id="clean end without a terminal event"),
-        pytest.param(cut_behind(b'data: {"event_type": "token", "te'), id="inside an event"),
-        pytest.param(cut_behind("é".encode()[:1]), id="inside a character"),
-    ],
-)
-def test_cut_stream_is_completed_from_the_message(script: OpenAssistantScript, client: Client, cut: Writer) -> None:
-    """The rest of a reply whose line was cut is yielded once, and the events are not opened again."""
-
-    def events(stream: EventWriter) -> None:
-        stream.token("Hello")
-        stream.ended = True
-        cut(stream)
-
-    script.events = events
-    script.message_state = "complete"
-    stream = client.stream("Hi")
-
-    assert list(stream) == ["Hello", " world"]
-    assert script.calls.count("events") == 1
-
-
-def test_cut_stream_waits_for_the_message(script: OpenAssistantScript, client: Client) -> None:
-    """A message that is still being written when the line is cut is asked for until it is complete."""
-    states = iter(["in_progress", "in_progress", "complete"])
-
-    def tell(connection: Any, request: Any) -> None:
-        script.message_state = next(states)
-        default(connection, request)
-
-    default, script.on_message = script.on_message, tell
-    script.events = lambda stream: stream.end()
-
-    assert str(client.ask("Hi")) == "Hello world"
-
-
-def test_cut_stream_that_is_never_completed_raises(script: OpenAssistantScript) -> None:
-    """When the limits are over and the message is not complete, the error holds what had arrived."""
-
-    def events(stream: EventWriter) -> None:
-        stream.token("Hello")
-        stream.connection.close()
-
-    script.events = events
-    script.message_state = "in_progress"
-    with Client(script.url, **script.credentials, timeout=Timeout(idle=0.3)) as client:
-        with pytest.raises(IncompleteReplyError) as caught:
-            client.ask("Hi")
-        script.message_state = "complete"
-
-    assert caught.value.text == "Hello"
-    assert script.deleted_chats == ["c1"]
-
-
-@pytest.mark.parametrize(
-    ("limits", "before", "phase"),
-    [
-        pytest.param({"read": 0.2}, [], "read", id="no byte"),
-        pytest.param({"first_token": 0.2}, [], "first_token", id="no first token"),
-        pytest.param({"idle": 0.2}, ["Hello"], "idle", id="silence after a token"),
-        pytest.param({"total": 0.3}, ["Hello"], "total", id="too long in all"),
-    ],
-)
-def test_limits_are_kept(script: OpenAssistantScript, limits: dict[str, float], before: list[str], phase: str) -> None:
-    """Each clock ends a silent stream with its own name, after one look at the message."""
-
-    def events(stream: EventWriter) -> None:
-        for token in before:
-            stream.token(token)
-        stream.connection.wait_until_left()
-
-    script.events = events
-    with Client(script.url, **script.credentials, timeout=Timeout(**limits)) as client:
-        with pytest.raises(TransportTimeout) as caught:
-            client.ask("Hi")
-        script.message_state = "complete"
-
-    assert (phase, "".join(before)) == (caught.value.phase, caught.value.text)
-    assert "message" in script.calls
-
-
-@pytest.mark.parametrize(
-    ("limits", "call", "phase"),
-    [
-        pytest.param({"total": 0.3}, "create", "total", id="all, while the chat is made"),
-        pytest.param({"total": 0.3}, "events", "total", id="all, while the events are opened"),
-        pytest.param({"first_token": 0.3}, "assistant", "first_token", id="the first token, while it is asked for"),
-        pytest.param({"read": 0.3}, "prompter", "read", id="a byte"),
-    ],
-)
-def test_limits_are_kept_before_the_events(
-    script: OpenAssistantScript, limits: dict[str, float], call: str, phase: str
-) -> None:
-    """A call that hangs ends at the limit, which has its own name, and no later call is made."""
-    setattr(script, f"on_{call}", stall)
-    script.message_state = "complete"
-    with Client(script.url, **script.credentials, timeout=Timeout(**limits)) as client:
-        with pytest.raises(TransportTimeout) as caught:
-            client.ask("Hi")
-        made = list(script.calls)
-        client.close(0)
-
-    assert (caught.value.phase, made[-1]) == (phase, call)
-
-
-def test_wait_before_a_repetition_is_limited_too(script: OpenAssistantScript) -> None:
-    """A server that asks for more patience than the limit allows is not waited for."""
-    answer = json_response({"detail": "busy"}, 503, {"Retry-After": "20", "connection": "close"})
-    script.on_assistant = reply(answer)
-    with (
-        Client(script.url, **script.credentials, timeout=Timeout(first_token=1)) as client,
-        pytest.raises(BusyError),
-    ):
-        client.ask("Hi")
-
-    assert script.calls.count("assistant") == 1
-
-
-def test_limit_that_runs_out_is_forgiven_if_the_message_is_complete(script: OpenAssistantScript) -> None:
-    """The message is asked for once before giving up, and is the reply if it is complete."""
-
-    def events(stream: EventWriter) -> None:
-        stream.token("Hello")
-        script.message_state = "complete"
-        stream.connection.wait_until_left()
-
-    script.events = events
-    with Client(script.url, **script.credentials, timeout=Timeout(idle=0.2)) as client:
-        assert str(client.ask("Hi")) == "Hello world"
 
 
 def test_time_of_the_consumer_does_not_count(script: OpenAssistantScript) -> None:
