@@ -3,11 +3,11 @@ Thousands of chats in bad weather, by users who come and go as they like.
 
     python -m tests.soak --chats 10000 --seed 1
 
-It takes some minutes, and is not part of the tests. Each chat has a fault of `weather`, or none, and a user who reads to the
-end, leaves, is cancelled, fails or just forgets the stream. They go through one `Client` from eight threads, or through
-one `AsyncClient` in fifty tasks on asyncio or trio, in rounds. After each round all must be as before it. It prints
-what became of the chats, by fault, and fails if anything was lost, doubled or left. The same seed draws the same users
-and texts; which fault meets which user depends on who comes first.
+It takes some minutes, and is not part of the tests. Each chat has a fault of `weather`, or none, and a user who reads
+to the end, leaves, is cancelled, fails or just forgets the stream. They go through one `Client` from eight threads, or
+through one `AsyncClient` in fifty tasks on asyncio or trio, in rounds. After each round all must be as before it. It
+prints what became of the chats, by fault, and fails if anything was lost, doubled or left. The same seed draws the
+same users and texts; which fault meets which user depends on who comes first.
 """
 
 from __future__ import annotations
