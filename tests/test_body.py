@@ -34,59 +34,20 @@ from .scripted import (
     response,
     sse_head,
 )
+from .tls import TLSServer, make_context, wrap
 
 LIMITS = Timeout(connect=20, read=20)
 EVENTS = b"data: a\r\n\r\ndata: b\r\n\r\n"
 STREAM = sse_head() + chunk(EVENTS[:11]) + chunk(EVENTS[11:]) + LAST_CHUNK
 CALL = Inference().open_events("c1", "m1")
 
-# Of a server on this machine that exists in these tests alone; it signs itself.
-CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRxaUEqIMVGN2+WRE
-022SstmCFYR18vuxEnve7OjzX4mhRANCAAQelKQRAYyHrvxcyFR+EQzeX7qT+fCG
-ZbCZYI6eElcnYPKVkmM+Xo6yIoiLqJGbZUfrD5bPXe/4zykT8lUBeM/R
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBdDCCARugAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAkxMjcuMC4w
-LjEwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBQxEjAQBgNVBAMM
-CTEyNy4wLjAuMTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABB6UpBEBjIeu/FzI
-VH4RDN5fupP58IZlsJlgjp4SVydg8pWSYz5ejrIiiIuokZtlR+sPls9d7/jPKRPy
-VQF4z9GjXDBaMB0GA1UdDgQWBBStiqn53zM9vSItw1CCU2/8IxvEVjAYBgNVHREE
-ETAPhwR/AAABggdvYS50ZXN0MA4GA1UdDwEB/wQEAwIChDAPBgNVHRMBAf8EBTAD
-AQH/MAoGCCqGSM49BAMCA0cAMEQCIBuaI18tJx8tPTEq5TvcSLZbpWUpof+Cjoqc
-gzZBrTY0AiBEGXD26zGpt2kGP6TLEBP1t2z3cCG6eQPjw4C5OBQ0gg==
------END CERTIFICATE-----
-"""
-
 
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """The server's side of TLS; the client's trusts it."""
-    file = tmp_path / "server.pem"
-    file.write_text(CERTIFICATE)
+    made, file = make_context(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(file)
     return made
-
-
-def wrap(context: ssl.SSLContext, sock: Any) -> ssl.SSLSocket:
-    """Have the server's end of a connection, or what listens, talk TLS, from its first use on."""
-    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-
-
-class TLSServer(ScriptedServer):
-    """A scripted server with TLS."""
-
-    def __init__(self, handler: Handler, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(handler)
-        self.url = self.url.replace("http:", "https:")
-
-    def _accept(self) -> None:
-        self._listener = wrap(self._context, self._listener)
-        super()._accept()
 
 
 Serve = Callable[[Handler], ScriptedServer]

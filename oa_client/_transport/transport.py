@@ -86,7 +86,10 @@ class Transport:
             raise ConfigurationError(f"session must be a requests.Session, not {type(session).__name__}")
         self._session = session
         # Looking for proxies before each request costs more than the rest of it: the environment is read once.
-        settings = self._session.merge_environment_settings(target.base_url, dict(proxies), None, None, None)
+        # The session's authorities are named again, as requests would take the environment's before them.
+        settings = self._session.merge_environment_settings(
+            target.base_url, dict(proxies), None, self._session.verify, None
+        )
         if target.is_loopback:
             settings["proxies"] = {**self._session.proxies, **proxies}
         self._settings: dict[str, Any] = {name: settings[name] for name in ("proxies", "verify", "cert")}
