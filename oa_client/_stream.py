@@ -315,6 +315,9 @@ class Reply:
             return exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
         except APIError as error:
             # A message of a deleted chat is a plain 500 on both surfaces.
+            probe = exchange.surface.probe()
+            if probe is not None:
+                exchange.send_late(probe)
             try:
                 exchange.send_late(exchange.surface.get_chat(self.chat_id))
             except NotFoundError:

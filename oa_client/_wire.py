@@ -132,6 +132,9 @@ class Surface(Protocol):
     def get_chat(self, chat_id: str) -> Call[list[Message]]:
         """Read a chat; its messages, in no order."""
 
+    def probe(self) -> Call[None] | None:
+        """What fails while the server is in trouble, if `get_chat` may then say 404; None if 404 means what it says."""
+
     def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
         """Change `title`, `hidden`, `allow_data_use` or `active_thread_tail_message_id`."""
 
@@ -179,6 +182,10 @@ class Website:
     def get_chat(self, chat_id: str) -> Call[list[Message]]:
         return Call("GET", "/api/chat", _messages, {"chat_id": chat_id})
 
+    def probe(self) -> Call[None] | None:
+        # The list of chats. Of one chat the website says 404, whatever the trouble is with the server behind it.
+        return Call("GET", "/api/chat", _nothing)
+
     def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
         return Call("PUT", "/api/chat", _nothing, body={"chat_id": chat_id, **changes})
 
@@ -222,6 +229,9 @@ class Inference:
 
     def get_chat(self, chat_id: str) -> Call[list[Message]]:
         return Call("GET", _chat_path(chat_id), _messages)
+
+    def probe(self) -> Call[None] | None:
+        return None
 
     def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
         return Call("PUT", _chat_path(chat_id), _nothing, body=changes)

@@ -8,6 +8,7 @@ it. Every row is tried with both clients, on both event loops and on both server
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -255,6 +256,24 @@ def cut(behind: bytes, deed: Deed) -> Fault:
     return lambda scene: scene.spoil("events", scene.proxy.spoil(behind, scene.when_read(deed)))
 
 
+def troubled_at_two_looks(scene: Scene) -> None:
+    """Have whatever is read of a chat fail while the message is asked for twice, as the website says it: 500 and 404."""
+    looks = itertools.count(1)
+    is_well = threading.Event()
+    good = scene.proxy.handle
+    failure = reply(response(500, b"Internal Server Error", {"connection": "close"}))
+    missing = reply(empty_response(404, {"connection": "close"})) if scene.script.surface == "website" else failure
+
+    def handle(connection: Connection, request: Request) -> None:
+        route = scene.script.route(request)[0]
+        if route == "message" and next(looks) > 2:
+            is_well.set()
+        bad = {"message": failure, "chats": failure, "chat": missing}
+        (good if is_well.is_set() else bad.get(route, good))(connection, request)
+
+    scene.proxy.handle = handle
+
+
 def killed(scene: Scene) -> None:
     """Kill the server when the client has read the first token."""
     cut(FIRST, scene.proxy.die)(scene)
@@ -494,6 +513,13 @@ TABLE: dict[str, list[Row]] = {
             within="idle",
         ),
         Row(
+            "the connection is reset, and nothing can be read for a while, since the database is down",
+            all_of(cut(FIRST, Connection.reset), troubled_at_two_looks, state("complete")),
+            tokens=["Hello", " world"],
+            calls={"message": 3},
+            within="idle",
+        ),
+        Row(
             "the connection is reset; the server's answer does not continue what came",
             all_of(cut(FIRST, Connection.reset), state("complete", "Goodbye")),
             tokens=["Hello"],
@@ -551,7 +577,7 @@ TABLE: dict[str, list[Row]] = {
         *_silence("nothing but pings in mid-answer", pings(HELLO), "idle", SHORT, ["Hello"]),
         Row(
             "the server behind the website is killed: the connection stays open and silent",
-            then(fails("message", "chat", "update", "delete"), Connection.wait_until_left),
+            then(fails("message", "chat", "chats", "update", "delete"), Connection.wait_until_left),
             TransportTimeout,
             {"phase": "read"},
             tokens=["Hello"],
@@ -780,7 +806,7 @@ TABLE: dict[str, list[Row]] = {
         ),
         Row(
             "the server breaks down when an answer is asked for",
-            fails("assistant", "chat", "update", "delete"),
+            fails("assistant", "chat", "chats", "update", "delete"),
             APIError,
             {"status": 500},
             ids=1,
