@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -338,6 +339,26 @@ def test_break_without_close_leaves_nothing(script: OpenAssistantScript, client:
     script.message_state = "complete"
 
     assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_stream_forgotten_in_a_cycle_closes_its_socket(script: OpenAssistantScript, is_begun: bool) -> None:
+    """Of a stream in a reference cycle the collector closes the connection, without a warning of the socket."""
+    script.events = hello_and_silence
+    with Client(script.url, **script.credentials) as client, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stream = client.stream("Hi")
+        if is_begun:
+            next(stream)
+        knot: list[Any] = [stream]
+        knot.append(knot)
+        del stream, knot
+        script.message_state = "complete"
+        gc.collect()
+        script.wait_until(lambda: script.open_connections == 0)
+
+    assert [str(warning.message) for warning in caught] == []
     assert script.deleted_chats == ["c1"]
 
 

@@ -17,6 +17,7 @@ import math
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -62,6 +63,10 @@ class Body:
         self._response = response
         self._interrupt = interrupt
         raw = response.raw
+        # The collector might get to the socket of a forgotten cycle first, which warns that it is not closed. Not the
+        # response's close(), which gives the connection back: the pool may be locked where the collector comes.
+        self._last_will = weakref.finalize(self, raw.close)
+        self._last_will.atexit = False
         # Not a generator of our own: it would know this body, and the cycle would keep the socket open when nobody
         # holds it any more.
         self._pieces: Iterator[bytes] = (
@@ -120,6 +125,7 @@ class Body:
 
     def close(self) -> None:
         """Let go of the connection; a body that has not been read to its end costs it."""
+        self._last_will.detach()
         self._interrupt.detach()
         self._response.close()
 
