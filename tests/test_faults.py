@@ -257,7 +257,7 @@ def cut(behind: bytes, deed: Deed) -> Fault:
 
 
 def troubled_at_two_looks(scene: Scene) -> None:
-    """Have whatever is read of a chat fail while the message is asked for twice, as the website says it: 500 and 404."""
+    """Have all that is read of a chat fail while the message is asked for twice; the website says 500, and 404."""
     looks = itertools.count(1)
     is_well = threading.Event()
     good = scene.proxy.handle
