@@ -16,6 +16,7 @@ from oa_client.local._events import Pace
 from oa_client.local._models import Models
 from oa_client.local._work import Workers
 
+MOST_CONNECTIONS = 4000  # any more are answered with 503
 GRACE = 0.5  # seconds that open answers have to end by themselves when the server stops
 
 
@@ -72,7 +73,15 @@ class Serving:
             session=self._session,
             pace=self._pace,
         )
-        config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", log_config=None, server_header=False)
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+        )
         # NOTE: not as an argument, which would silence the access log of every uvicorn in the process.
         config.access_log = False
         server = uvicorn.Server(config)
