@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
 
-from ._errors import APIError, NotFoundError, OAError
+from ._errors import APIError, OAError
 from ._fork import forget_in_children
 from ._models import Timeout
 from ._transport import Interrupt, Transport
-from ._wire import DELETABLE_STATES, FINAL_STATES, Call
+from ._wire import DELETABLE_STATES, FINAL_STATES, Call, is_gone
 
 #: seconds that an abandoned answer is waited for before its chat is left hidden.
 DEADLINE = 600.0
@@ -214,12 +214,9 @@ class Cleanup:
 
     def _is_gone(self, remains: _Remains) -> bool:
         try:
-            self._send(self._transport.target.surface.get_chat(remains.chat_id), remains)
-        except NotFoundError:
-            return True
+            return is_gone(self._transport.target.surface, remains.chat_id, lambda call: self._send(call, remains))
         except OAError:
-            pass
-        return False
+            return False
 
     def _send(self, call: Call[_T], remains: _Remains) -> _T:
         left = max(self._left(remains), 0.001)

@@ -19,7 +19,6 @@ from ._errors import (
     CancelledReplyError,
     GenerationError,
     IncompleteReplyError,
-    NotFoundError,
     OAError,
     ProtocolError,
     TransportError,
@@ -30,7 +29,7 @@ from ._exchange import Exchange
 from ._models import SURROGATE, Message
 from ._sse import EventReader, ServerSentEvent
 from ._transport import Body, Interrupted
-from ._wire import DELETABLE_STATES
+from ._wire import DELETABLE_STATES, is_gone
 
 #: seconds of pending events after which the message is looked at: the real server does not tell a stream that its
 #: message was cancelled or has timed out.
@@ -314,13 +313,7 @@ class Reply:
         try:
             return exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
         except APIError as error:
-            # A message of a deleted chat is a plain 500 on both surfaces.
-            probe = exchange.surface.probe()
-            if probe is not None:
-                exchange.send_late(probe)
-            try:
-                exchange.send_late(exchange.surface.get_chat(self.chat_id))
-            except NotFoundError:
+            if is_gone(exchange.surface, self.chat_id, exchange.send_late):
                 raise CancelledReplyError("the chat was deleted", reason="deleted") from error
             raise
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from ._errors import APIError, OAError
 from ._exchange import Exchange
 from ._transport import Interrupt, Interrupted
+from ._wire import is_gone
 
 #: seconds between looks at a pending message: short at first, for idle servers.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
@@ -61,17 +62,18 @@ class Turns:
 
     def _look(self, exchange: Exchange, chat_id: str, message_id: str) -> None:
         try:
-            if exchange.send_late(exchange.surface.get_message(chat_id, message_id)).state == "pending":
-                return
+            try:
+                message = exchange.send_late(exchange.surface.get_message(chat_id, message_id))
+                is_over = message.state != "pending"
+            except APIError:
+                is_over = is_gone(exchange.surface, chat_id, exchange.send_late)
         except Interrupted:
             raise
-        except APIError:
-            # Its chat is gone.
-            pass
         except OAError:
             # The trouble of another reply; the wait is bounded.
             return
-        self.end(message_id)
+        if is_over:
+            self.end(message_id)
 
     def begin(self, chat_id: str, message_id: str) -> None:
         """Note a message that was asked for."""

@@ -257,6 +257,23 @@ class Inference:
         return Call("GET", "/configs/model_configs", _models)
 
 
+def is_gone(surface: Surface, chat_id: str, send: Callable[[Call[Any]], object]) -> bool:
+    """
+    Ask whether a chat was deleted: a message of one that was cannot be told from a server in trouble.
+
+    Raises:
+        OAError: what `send` raises if the server is in trouble.
+    """
+    probe = surface.probe()
+    if probe is not None:
+        send(probe)
+    try:
+        send(surface.get_chat(chat_id))
+    except NotFoundError:
+        return True
+    return False
+
+
 def _chat_path(chat_id: str) -> str:
     return f"/chats/{quote(chat_id, safe='')}"
 

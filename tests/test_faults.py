@@ -274,6 +274,14 @@ def troubled_at_two_looks(scene: Scene) -> None:
     scene.proxy.handle = handle
 
 
+def chat_cannot_be_read(scene: Scene) -> None:
+    """Have a chat fail as on a server in trouble: the website says 404, as for one that was deleted."""
+    if scene.script.surface == "website":
+        scene.spoil("chat", reply(empty_response(404, {"connection": "close"})))
+    else:
+        fails("chat")(scene)
+
+
 def killed(scene: Scene) -> None:
     """Kill the server when the client has read the first token."""
     cut(FIRST, scene.proxy.die)(scene)
@@ -518,6 +526,15 @@ TABLE: dict[str, list[Row]] = {
             tokens=["Hello", " world"],
             calls={"message": 3},
             within="idle",
+        ),
+        Row(
+            "the connection is reset, and nothing can be read any more, since the database is down",
+            then(all_of(fails("message", "chats", "update", "delete"), chat_cannot_be_read)),
+            IncompleteReplyError,
+            tokens=["Hello"],
+            chat="left",
+            within="idle",
+            limit=SHORT,
         ),
         Row(
             "the connection is reset; the server's answer does not continue what came",
