@@ -395,6 +395,29 @@ def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript) -> None:
     assert script.visible_chats == []
 
 
+def test_turn_is_not_taken_while_the_server_is_in_trouble(surface: Surface) -> None:
+    """An answer that cannot be looked at may still be pending, so no other is asked for: that would cancel it."""
+
+    def events(stream: EventWriter) -> None:
+        stream.pending()
+        stream.connection.wait_until_left()
+
+    failure = reply(response(500, b"Internal Server Error"))
+    with OpenAssistantScript(surface) as script:
+        script.events = events
+        script.on_message = script.on_chats = script.on_chat = failure
+        if surface == "website":
+            script.on_chat = reply(empty_response(404))
+        limits = Timeout(first_token=0.3)
+        with Client(script.url, **script.credentials, timeout=limits, max_retries=0) as client:
+            with client.stream("Hi"), pytest.raises(TransportTimeout):
+                client.ask("And now?")
+            asked = script.calls.count("assistant")
+            client.close(timeout=0)
+
+    assert asked == 1
+
+
 def test_without_serialize_nobody_waits(script: OpenAssistantScript) -> None:
     """serialize=False asks for the second answer while the first is pending."""
     script.events = lambda stream: stream.connection.wait_until_left()
