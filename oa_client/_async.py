@@ -8,6 +8,7 @@ over what they have read: a hop for each token would cost ten times as much as t
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -44,7 +45,7 @@ class AsyncStream(AsyncGenerator[str, None]):
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._items = feed.items
+        self._items: deque[str | Event] = feed.items
         self._length = 0
         self._message: Message | None = None
         self._closed = False
@@ -140,7 +141,8 @@ class AsyncStream(AsyncGenerator[str, None]):
 
     def _stop(self) -> None:
         self._closed = True
-        self._items.clear()
+        # Whoever reads may not have noticed yet, and what it adds would be behind a gap.
+        self._items = deque()
         self._feed.stop()
         self._feed.clean_up()
 

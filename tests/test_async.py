@@ -251,6 +251,19 @@ async def test_leaving_early_deletes_the_chat(script: OpenAssistantScript, clien
         await stream.finish()
 
 
+async def test_nothing_comes_behind_a_gap(script: OpenAssistantScript, client: AsyncClient) -> None:
+    """What the reader adds to a stream that another task has just closed is not yielded: what was before is gone."""
+    script.events = hello_and_silence
+    script.message_state = "complete"
+    stream = client.stream("Hi")
+    assert await anext(stream) == "Hello"
+
+    await stream.aclose()
+    stream._feed.items.append("late")
+
+    assert [text async for text in stream] == []
+
+
 async def test_break_without_close_leaves_nothing(script: OpenAssistantScript, client: AsyncClient) -> None:
     """An unnamed stream that `async for` leaves early is finalised: its socket closes, its chat goes."""
     script.events = hello_and_silence
