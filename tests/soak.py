@@ -46,7 +46,7 @@ THREADS, TASKS = 8, 50
 LIMITS = {"connect": 3.0, "read": 1.5, "idle": 2.0}
 FIRST_TOKEN, FIRST_TOKEN_IN_TURN = 3.0, 20.0
 #: seconds for closing a client; where some answers never become final, all of it is used.
-CLOSE_LIMIT, CLOSE_LIMIT_NEVER = 20.0, 7.0
+CLOSE_LIMIT, CLOSE_LIMIT_NEVER = 20.0, 12.0
 #: seconds that a thread which is about to end may take.
 JOIN_LIMIT = 5.0
 #: seconds after which something hangs.

@@ -263,6 +263,10 @@ class Weather:
         if name == "create":
             await self._create(line)
             return
+        if not chat_id:
+            shown = [chat_json(chat.id) for chat in self._chats.values() if not (chat.deleted or chat.hidden)]
+            await self._json(line, {"chats": shown[::-1][:20], "next": None, "prev": None})
+            return
         chat = self._chats[chat_id]
         if chat.fault in ("502", "503", "429") and chat.step == name and not chat.is_spent:
             chat.is_spent = True
