@@ -15,7 +15,9 @@ from environment import ROOT, prepare
 def main() -> int:
     """Run pytest in the project's environment; return its exit status."""
     python = prepare("dev") / "python"
-    return subprocess.run([python, "-m", "pytest", *sys.argv[1:]], cwd=ROOT).returncode  # noqa: S603 - our own words
+    # Some processes at once; each may load the model.
+    command = [python, "-m", "pytest", "-n", "auto", "--maxprocesses", "4", *sys.argv[1:]]
+    return subprocess.run(command, cwd=ROOT).returncode  # noqa: S603 - our own words
 
 
 if __name__ == "__main__":
