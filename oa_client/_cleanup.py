@@ -47,6 +47,7 @@ class _Remains:
 
     chat_id: str
     message_id: str | None
+    was_refused: bool = False
     deadline: float = field(default_factory=lambda: monotonic() + DEADLINE)
     unsure_until: float = 0.0
     hidden: bool = False
@@ -87,14 +88,23 @@ class Cleanup:
         self._failed: list[str] = []
         self._waiting: list[_Remains | _Fuse] = []
 
-    def leave(self, chat_id: str, message_id: str | None, was_asked: bool = False) -> None:
+    def leave(self, chat_id: str, message_id: str | None, was_asked: bool = False, was_refused: bool = False) -> None:
         """
         Note a chat, without starting anything: for the garbage collector.
 
-        `was_asked` says that an answer was asked for, though its id did not come.
+        Args:
+            chat_id: of the chat.
+            message_id: the answer, if its id has come.
+            was_asked: whether an answer was asked for, and it is not known what came of that.
+            was_refused: whether it is known that there will be none, whatever the chat says.
         """
-        self._inbox.put(_Remains(chat_id, message_id, unsure_until=monotonic() + UNSURE if was_asked else 0.0))
+        unsure_until = monotonic() + UNSURE if was_asked else 0.0
+        self._inbox.put(_Remains(chat_id, message_id, was_refused, unsure_until=unsure_until))
         _unfinished.add(self)
+
+    def look_again(self) -> None:
+        """See whether what is waited for has come already."""
+        self._inbox.put(None)
 
     def fire_later(self, interrupt: Interrupt) -> None:
         """Fire an interrupt in `GRACE` seconds; starts nothing, as `leave`."""
@@ -136,13 +146,17 @@ class Cleanup:
                     _unfinished.discard(self)
                     return
             self._waiting += self._receive(self._waiting)
-            self._waiting = [item for item in self._waiting if item.due > monotonic() or not self._is_done(item)]
+            self._waiting = [item for item in self._waiting if not self._is_done(item)]
 
     def _is_done(self, item: _Remains | _Fuse) -> bool:
         """Do what is due; return whether that was the last."""
         if isinstance(item, _Fuse):
-            item.interrupt.fire()
-            return True
+            if item.due <= monotonic():
+                item.interrupt.fire()
+            # Or what it was for has come.
+            return item.interrupt.fired
+        if item.due > monotonic():
+            return False
         if self._is_settled(item):
             return True
         if self._left(item) <= 0:
@@ -203,6 +217,8 @@ class Cleanup:
 
     def _state(self, remains: _Remains) -> str:
         surface = self._transport.target.surface
+        if remains.was_refused:
+            return "complete"
         if remains.message_id is not None:
             return self._send(surface.get_message(remains.chat_id, remains.message_id), remains).state
         messages = self._send(surface.get_chat(remains.chat_id), remains)

@@ -19,7 +19,7 @@ from typing import Any
 import requests
 
 from ._cleanup import DEADLINE, Cleanup, start_all
-from ._errors import APIError, ConfigurationError, OAError, RateLimitError
+from ._errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError
 from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._models import Message, ModelInfo, Sampling, Timeout, did_you_mean
@@ -346,8 +346,11 @@ class Client:
             if isinstance(error, APIError) and error.status not in _LOST_ANSWERS:
                 # What the server made of the request, it has made by now.
                 exchange.was_asked = False
+            if isinstance(error, TransportError) and error.is_unsent:
+                exchange.was_asked = False
             # A clear refusal has queued nothing, so the chat can go at once.
             if exchange.message_id is None and isinstance(error, APIError) and error.status in _REFUSALS:
+                exchange.was_refused = True
                 exchange.delete_chat()
             exchange.leave_chat()
             exchange.clean_up()

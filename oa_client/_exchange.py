@@ -47,6 +47,7 @@ class Exchange:
         chat_id: the chat that was made; None before.
         message_id: the answer that was asked for; None before.
         was_asked: whether an answer was asked for and it is not known what came of that.
+        was_refused: whether the server has said that there will be no answer.
         is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
             it is an error if the chat of a complete answer cannot be deleted.
     """
@@ -59,6 +60,7 @@ class Exchange:
         self.chat_id: str | None = None
         self.message_id: str | None = None
         self.was_asked = False
+        self.was_refused = False
         self.is_strict = False
         self._retry = retry
         self._cleanup = cleanup
@@ -114,8 +116,10 @@ class Exchange:
             self.chat_id = self.send(self.surface.create_chat())
         finally:
             self._is_creating = False
-        if self._stop_is_wanted:
-            self.stop()
+            if self._stop_is_wanted:
+                self.stop()
+                if self._cleanup is not None:
+                    self._cleanup.look_again()
         return self.chat_id
 
     def send(self, call: Call[_T]) -> _T:
@@ -161,7 +165,7 @@ class Exchange:
         """Leave the chat, if there is one to be deleted, to the clean-up."""
         if self._chat_is_ours and self._cleanup is not None and self.chat_id is not None:
             # In this order: left twice does no harm.
-            self._cleanup.leave(self.chat_id, self.message_id, self.was_asked)
+            self._cleanup.leave(self.chat_id, self.message_id, self.was_asked, self.was_refused)
             self._chat_is_ours = False
 
     def delete_chat(self) -> OAError | None:

@@ -16,7 +16,7 @@ def main() -> int:
     """Run pytest in the project's environment; return its exit status."""
     python = prepare("dev") / "python"
     # Some processes at once; each may load the model.
-    command = [python, "-m", "pytest", "-n", "auto", "--maxprocesses", "4", *sys.argv[1:]]
+    command = [str(python), "-m", "pytest", "-n", "auto", "--maxprocesses", "4", *sys.argv[1:]]
     return subprocess.run(command, cwd=ROOT).returncode  # noqa: S603 - our own words
 
 

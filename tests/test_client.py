@@ -21,9 +21,11 @@ from oa_client import (
     APIError,
     AsyncClient,
     AuthError,
+    BusyError,
     Client,
     ConfigurationError,
     NotFoundError,
+    OAError,
     ProtocolError,
     RateLimitError,
     RequestError,
@@ -393,6 +395,58 @@ def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript) -> None:
     assert caught.value.phase == "first_token"
     assert script.calls.count("assistant") == 1
     assert script.visible_chats == []
+
+
+def test_refused_question_is_not_waited_for(script: OpenAssistantScript, client: Client) -> None:
+    """If the chat of a refused question cannot be deleted at once, the stub in it is not taken for a pending answer."""
+
+    def refuse(connection: Connection, request: Request) -> None:
+        with script.update():
+            script.chats["c1"].messages["stub"] = message_json("stub", "c1", "p1")
+        refusal(script, 503, "busy")(connection, request)
+
+    script.on_assistant = refuse
+    script.on_delete = in_turn(reply(response(500, b"Internal Server Error")), script.on_delete)
+    with pytest.raises(BusyError):
+        client.ask("Hi")
+
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+    assert "update" not in script.calls
+
+
+def test_closing_while_a_chat_is_made_ends_with_it(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """close() from another thread waits for the chat that is being made, and not for the time that it might take."""
+    monkeypatch.setattr("oa_client._cleanup.GRACE", 1000.0)
+    is_closing = threading.Event()
+
+    def create(connection: Connection, request: Request) -> None:
+        connection.wait(is_closing)
+        made(connection, request)
+
+    made, script.on_create = script.on_create, create
+    client = Client(script.url, **script.credentials)
+    errors: list[OAError] = []
+
+    def ask() -> None:
+        try:
+            client.ask("Hi")
+        except OAError as error:
+            errors.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    script.wait_until(lambda: script.calls == ["create"])
+    client._stop()
+    is_closing.set()
+    undeleted = client.close(20)
+    asking.join(20)
+
+    assert [type(error) for error in errors] == [ConfigurationError]
+    assert undeleted == ()
+    assert script.deleted_chats == ["c1"]
 
 
 def test_turn_is_not_taken_while_the_server_is_in_trouble(surface: Surface) -> None:

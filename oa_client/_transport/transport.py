@@ -169,7 +169,9 @@ class Transport:
         self, call: Call[Any], timeout: Timeout, interrupt: Interrupt, headers: Mapping[str, str]
     ) -> requests.Response:
         if interrupt.fired:
-            raise Interrupted(f"{call.method} {call.path} was interrupted before it was sent")
+            interrupted = Interrupted(f"{call.method} {call.path} was interrupted before it was sent")
+            interrupted.is_unsent = True
+            raise interrupted
         data = call.encode()
         headers = {**headers, **self._headers}
         if data is not None:
