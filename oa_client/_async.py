@@ -22,7 +22,7 @@ import requests
 from ._client import CLOSE_TIMEOUT, JOIN_LIMIT, Client, Messages, note_exchange
 from ._errors import OAError
 from ._events import Event, MessageEvent, TokenEvent
-from ._exchange import Exchange
+from ._exchange import Exchange, snapshot
 from ._feed import Feed, wake
 from ._models import Message, ModelInfo, Sampling, Timeout
 from ._poller import Poller
@@ -332,7 +332,7 @@ class AsyncClient:
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""
         self._client._stop()
-        for feed in list(self._feeds):
+        for feed in snapshot(self._feeds):
             feed.stop()
         return await _in_thread(partial(self._close, timeout))
 

@@ -116,8 +116,10 @@ class Cleanup:
         with self._lock:
             if self._thread is None and self._deadline is None and not self._inbox.empty():
                 thread = threading.Thread(target=self._run, name="oa-client clean-up", daemon=True)
-                thread.start()
-                self._thread = thread
+                with contextlib.suppress(RuntimeError):
+                    # If none can be started, what was left waits for the next call, or the exit.
+                    thread.start()
+                    self._thread = thread
 
     def close(self, timeout: float) -> tuple[str, ...]:
         """Finish within `timeout` seconds; return the ids of the chats that could not be deleted."""

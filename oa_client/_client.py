@@ -254,8 +254,9 @@ class Client:
         deadline = monotonic() + timeout
         self._stop()
         with self._lock:
-            # Whoever is between two calls leaves a chat yet.
-            self._lock.wait_for(lambda: self._beginning == 0, timeout)
+            # Whoever is between two calls leaves a chat yet. But nobody below a signal's handler can go on.
+            own = threading.get_ident()
+            self._lock.wait_for(lambda: all(thread == own for thread in self._beginning), timeout)
             link = self._link
         undeleted: tuple[str, ...] = ()
         if link is not None:
@@ -301,14 +302,17 @@ class Client:
     def _forget(self) -> None:
         """Begin with new connections; see `Forgetful`."""
         self._lock = threading.Condition()
+        # For the start of the local server, which takes a while: an event loop may have to wait for the other.
+        self._connecting = threading.RLock()
         self._link: _Link | None = None
         self._turns = Turns() if self._serialize else None
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
-        self._beginning = 0
+        # Of those between two calls, the threads.
+        self._beginning: list[int] = []
 
     def _connect(self) -> _Link:
         """Return what is needed to talk to the server; without an address, start the local one first."""
-        with self._lock:
+        with self._connecting:
             if self._link is None:
                 if self._target is None:
                     self._target = _local_target()
@@ -318,15 +322,15 @@ class Client:
 
     def _exchange(self, keep: bool) -> Exchange:
         """Make an exchange that `close()` can end."""
+        if self._missing:
+            raise ConfigurationError(
+                f"the client was pickled, and with it not its {' and '.join(self._missing)}: make one with "
+                "Client(**settings), where settings is what client.settings(with_credentials=True) returned"
+            )
+        self._check_open()
+        link = self._connect()
         with self._lock:
-            if self._closed:
-                raise ConfigurationError("the client is closed: make a new one")
-            if self._missing:
-                raise ConfigurationError(
-                    f"the client was pickled, and with it not its {' and '.join(self._missing)}: make one with "
-                    "Client(**settings), where settings is what client.settings(with_credentials=True) returned"
-                )
-            link = self._connect()
+            self._check_open()
             exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)
             self._exchanges.add(exchange)
         note = note_exchange.get()
@@ -335,12 +339,16 @@ class Client:
         start_all()
         return exchange
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigurationError("the client is closed: make a new one")
+
     @contextmanager
     def _guard(self, exchange: Exchange) -> Iterator[None]:
         """Clean up after calls that fail."""
         try:
             with self._lock:
-                self._beginning += 1
+                self._beginning.append(threading.get_ident())
             yield
         except BaseException as error:
             if isinstance(error, APIError) and error.status not in _LOST_ANSWERS:
@@ -361,7 +369,7 @@ class Client:
             raise
         finally:
             with self._lock:
-                self._beginning -= 1
+                self._beginning.remove(threading.get_ident())
                 self._lock.notify_all()
 
     def _start(self, question: Question, exchange: Exchange) -> Reply:

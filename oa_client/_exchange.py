@@ -211,10 +211,11 @@ def _fulfil(made: concurrent.futures.Future[_T], function: Callable[[], _T]) -> 
         made.set_exception(error)
 
 
-def _all_alive() -> list[Exchange]:
+def snapshot(items: weakref.WeakSet[_T]) -> list[_T]:
+    """Return what is in a set that other threads add to."""
     while True:
         try:
-            return list(_alive)
+            return list(items)
         except RuntimeError:
             # Another thread has added one meanwhile.
             continue
@@ -223,6 +224,6 @@ def _all_alive() -> list[Exchange]:
 @atexit.register
 def _stop_all() -> None:
     """Delete the chats of streams that were forgotten."""
-    for exchange in _all_alive():
+    for exchange in snapshot(_alive):
         exchange.stop()
     finish_all()

@@ -136,6 +136,11 @@ class Feed:
         """As `Readable`."""
         return self.reply.due if self.reply is not None else math.inf
 
+    def before_close(self, function: Callable[[], object] | None) -> None:
+        """As `Readable`."""
+        if self.reply is not None:
+            self.reply.before_close(function)
+
     def fileno(self) -> int:
         """As `Readable`."""
         assert self.reply is not None  # noqa: S101 - it is polled
@@ -226,6 +231,9 @@ class Feed:
                 self._source.close()
             except BaseException as error:
                 self.error = self.error or error
+        if self.reply is not None:
+            # A generator that has not begun closes nothing.
+            self.reply.release()
         if self._is_polled:
             self._is_polled = False
             self._poller.release()

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -38,6 +39,9 @@ class Readable(Protocol):
 
     def fileno(self) -> int:
         """Return the descriptor of its socket."""
+
+    def before_close(self, function: Callable[[], object] | None) -> None:
+        """Have a function called before its socket is closed."""
 
     def advance(self) -> Pause | None:
         """Read what is there, and return what it waits for then. Never fails."""
@@ -198,14 +202,20 @@ class Poller(Generic[R]):
         if pause is Pause.BYTES:
             if fd is None:
                 try:
-                    selector.register(readable.fileno(), selectors.EVENT_READ, readable)
+                    number = readable.fileno()
+                    selector.register(number, selectors.EVENT_READ, readable)
+                    # A forked child may have a copy of the socket: if it was closed first, the system would go on to
+                    # tell of it, and there would be no way to have it stop.
+                    readable.before_close(partial(selector.unregister, number))
                 except (OSError, ValueError, KeyError) as error:
                     readable.fail(error)
                     return math.inf
             return readable.due
         if fd is not None:
-            # Its socket may be closed by now, and its number belong to another that is not registered yet.
-            selector.unregister(fd)
+            readable.before_close(None)
+            with contextlib.suppress(KeyError):
+                # It may be closed, and so not be registered any more.
+                selector.unregister(fd)
         readable.settle(pause)
         return math.inf
 

@@ -113,6 +113,10 @@ class Reply:
         """Whether it can be read with `waits=False`."""
         return self._body.is_direct
 
+    def before_close(self, function: Callable[[], object] | None) -> None:
+        """Have a function called before the socket is closed."""
+        self._body.before_close = function
+
     def fileno(self) -> int:
         """Return the descriptor of the socket that `Pause.BYTES` waits for."""
         return self._body.fileno()

@@ -27,7 +27,8 @@ class Workers:
         self._forget()
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant, as a signal's handler or the garbage collector may close the client anywhere.
+        self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
@@ -47,11 +48,11 @@ class Workers:
                 return
             thread = threading.Thread(target=self._run, args=([work],), name="oa-client worker", daemon=True)
             self._threads.add(thread)
-            try:
-                thread.start()
-            except BaseException:
-                self._threads.discard(thread)
-                raise
+        try:
+            thread.start()
+        except BaseException:
+            self._threads.discard(thread)
+            raise
 
     def close(self, timeout: float) -> None:
         """Wait until all is done and the threads are gone, for at most `timeout` seconds."""
@@ -63,17 +64,19 @@ class Workers:
             self._idle = 0
             threads = list(self._threads)
         for thread in threads:
-            if thread is not threading.current_thread():
+            # Below a signal's handler there may be one that is yet to be started.
+            if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(max(0.0, deadline - monotonic()))
 
     def _run(self, first: list[Work]) -> None:
         work: Work | None = first.pop()
-        while work is not None:
-            work()
-            # What it knows may be what somebody else is to forget.
-            del work
-            work = self._wait()
-        with self._lock:
+        try:
+            while work is not None:
+                work()
+                # What it knows may be what somebody else is to forget.
+                del work
+                work = self._wait()
+        finally:
             self._threads.discard(threading.current_thread())
 
     def _wait(self) -> Work | None:

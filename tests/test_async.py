@@ -571,6 +571,80 @@ async def test_two_readers_are_told(script: OpenAssistantScript, client: AsyncCl
     assert errors == [RuntimeError, IncompleteReplyError]
 
 
+async def test_flood_starves_nobody(script: OpenAssistantScript) -> None:
+    """A stream on which comments come without end leaves the others of the client their turn."""
+    is_read = threading.Event()
+
+    def events(stream: EventWriter) -> None:
+        if stream.message_id == "m1":
+            stream.token("Hello")
+            while not is_read.is_set():
+                stream.raw(b": comment\r\n\r\n" * 10_000)
+        else:
+            stream.token("Hello")
+        stream.token(" world")
+        stream.message()
+
+    script.events = events
+    async with (
+        AsyncClient(script.url, **script.credentials, serialize=False) as client,
+        client.stream("Hi") as first,
+    ):
+        await anext(first)
+        with anyio.fail_after(60):
+            other = str(await client.ask("Hi"))
+        is_read.set()
+        await first.finish()
+
+    assert (first.text, other) == ("Hello world", "Hello world")
+
+
+async def test_stop_between_opening_and_reading(script: OpenAssistantScript, client: AsyncClient) -> None:
+    """A stream that is stopped when it was just opened lets go of its connection, though it is held."""
+    script.events = hello_and_silence
+    script.message_state = "complete"
+    stream = client.stream("Hi")
+    start = stream._feed._start
+
+    def start_and_stop(note: Callable[[Any], None]) -> Any:
+        opened = start(note)
+        stream._feed.stop()
+        return opened
+
+    stream._feed._start = start_and_stop
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    await client.aclose()
+    await in_thread(script.wait_until, lambda: script.open_connections == 0)
+
+    assert stream.text == ""
+
+
+async def test_stop_while_the_local_server_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the event loop does to close a client does not wait for a local server that starts."""
+    is_starting, may_start = threading.Event(), threading.Event()
+
+    def start() -> Any:
+        is_starting.set()
+        assert may_start.wait(20)
+        raise ConfigurationError("no server today")
+
+    monkeypatch.setattr("oa_client._client._local_target", start)
+    client = AsyncClient()
+
+    async def ask() -> None:
+        with pytest.raises(ConfigurationError):
+            await client.ask("Hi")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await in_thread(is_starting.wait, 20)
+        # It would wait for ever if it waited.
+        client.wrapped._stop()
+        may_start.set()
+    await client.aclose()
+
+
 async def test_repr_shows_the_state(script: OpenAssistantScript, client: AsyncClient) -> None:
     """The reprs name the server, the message and the state, and no credential."""
     stream = client.stream("Hi")

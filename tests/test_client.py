@@ -449,6 +449,49 @@ def test_closing_while_a_chat_is_made_ends_with_it(
     assert script.deleted_chats == ["c1"]
 
 
+def test_no_thread_for_the_clean_up(
+    script: OpenAssistantScript, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the clean-up cannot have its thread, leaving a stream is no error, and its chat goes when it can."""
+    script.events = lambda stream: stream.connection.wait_until_left()
+    script.message_state = "complete"
+    stream = client.stream("Hi")
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        stream.close()
+
+    assert client.close() == ()
+    assert script.deleted_chats == ["c1"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a thread cannot be sent a signal")
+def test_closing_in_a_signals_handler(script: OpenAssistantScript, client: Client) -> None:
+    """A signal's handler can close the client while the code below it is between two calls."""
+    is_closed = threading.Event()
+
+    def close(*_: object) -> None:
+        # Without an end, were it to wait for the thread that it interrupts.
+        client.close(None)
+        is_closed.set()
+
+    def answer(connection: Connection, request: Request) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        connection.wait(is_closed)
+        connection.wait_until_left()
+
+    script.on_prompter = answer
+    before = signal.signal(signal.SIGUSR1, close)
+    try:
+        with pytest.raises(ConfigurationError, match="closed"):
+            client.ask("Hi")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_turn_is_not_taken_while_the_server_is_in_trouble(surface: Surface) -> None:
     """An answer that cannot be looked at may still be pending, so no other is asked for: that would cancel it."""
 

@@ -52,6 +52,9 @@ class Source:
         """As `Readable`."""
         return self.sock.fileno()
 
+    def before_close(self, function: Callable[[], object] | None) -> None:
+        """As `Readable`."""
+
     def advance(self) -> Pause | None:
         """As `Readable`."""
         self.advances += 1

@@ -483,3 +483,16 @@ def test_cookies_that_the_server_sets_go_along() -> None:
                 client.ask("Hi")
 
         assert [request.headers["Cookie"] for request in server.requests] == ["session=x", "session=x; route=b2"]
+
+
+@pytest.mark.parametrize("status", [102, 103, 199])
+def test_interim_answers_are_passed_over(status: int) -> None:
+    """An interim answer is not taken for the answer, nor that for the one of the next call."""
+    interim = f"HTTP/1.1 {status} Wait\r\nlink: </style.css>\r\n\r\n".encode()
+    answers = in_turn(*(reply(interim + json_response({"id": name})) for name in ("c1", "c2")))
+    with ScriptedServer(answers) as server:
+        transport = make_transport(server.url)
+        ids = [transport.send(Inference().create_chat(), LIMITS, Interrupt()) for _ in range(2)]
+        transport.close()
+
+    assert ids == ["c1", "c2"]

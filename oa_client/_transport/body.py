@@ -50,6 +50,7 @@ class Body:
     Attributes:
         is_over: whether all of it was read.
         is_direct: whether `set_timeout(0)` is allowed.
+        before_close: called before the socket is closed, if somebody waits for it.
         translate: as given; for what `read` raises.
     """
 
@@ -59,6 +60,7 @@ class Body:
         self, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]
     ) -> None:
         self.is_over = False
+        self.before_close: Callable[[], object] | None = None
         self.translate = translate
         self._response = response
         self._interrupt = interrupt
@@ -125,9 +127,15 @@ class Body:
 
     def close(self) -> None:
         """Let go of the connection; a body that has not been read to its end costs it."""
+        self._tell()
         self._last_will.detach()
         self._interrupt.detach()
         self._response.close()
+
+    def _tell(self) -> None:
+        function, self.before_close = self.before_close, None
+        if function is not None:
+            function()
 
 
 class DirectBody(Body):
@@ -172,8 +180,9 @@ class DirectBody(Body):
                 data = self._socket.recv(PIECE)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return None
-            # Whoever waits for the socket is told if there is more; but not of what TLS has decrypted already.
-            self._is_dry = not self._waits and len(data) < PIECE and not self._pending()
+            # Whoever waits for the socket is told if there is more, and others have their turn before; but of what TLS
+            # has decrypted already nobody is told.
+            self._is_dry = not self._waits and not self._pending()
             if not data:
                 raise urllib3.exceptions.ProtocolError("the connection was closed in mid-answer")
         try:
@@ -190,6 +199,7 @@ class DirectBody(Body):
 
     def close(self) -> None:
         """As the base class."""
+        self._tell()
         if self.is_over and not self._chunks.excess and not self._interrupt.has_shut(self._socket):
             # As urllib3 does at the end of a body.
             self._head.close()

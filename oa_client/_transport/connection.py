@@ -84,6 +84,15 @@ class _Answer(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_Punctual(self.fp.detach(), sock, _current.interrupt))
 
+    def _read_status(self) -> Any:
+        # http.client knows 100 alone of the interim answers. Any other it would take for the answer, and the answer for
+        # that to the next request.
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # not public
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
 
 class _Wakeable(urllib3.connection.HTTPConnection):
     """A connection that tells the current operation's interrupt about its socket, from the moment it exists."""
