@@ -229,7 +229,7 @@ class Timeout:
 
     Attributes:
         connect: for a connection to the server.
-        read: for any byte at all; the server's pings, every 15 s, count.
+        read: for any byte of a stream; the server's pings, every 15 s, count. Any other answer has to be whole in it.
         first_token: from the request of an answer to its first token, the queue included.
         idle: for the next event after the first token; pings do not count.
         total: for the whole stream.
