@@ -1,15 +1,18 @@
-"""A server that drips or never ends keeps nobody longer than the limits say."""
+"""A server that drips, floods or never ends keeps nobody longer, and takes no more, than the limits say."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from oa_client import APIError, Client, Timeout, TransportTimeout
+from oa_client import APIError, Client, ProtocolError, Timeout, TransportError, TransportTimeout
+from oa_client._sse import EVENT_LIMIT
+from oa_client._transport.transport import ANSWER_LIMIT
 
-from .scripted import OpenAssistantScript, ScriptedServer, chunk, dripping, reply, sse_head
+from .scripted import LAST_CHUNK, OpenAssistantScript, ScriptedServer, chunk, dripping, reply, response, sse_head
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
@@ -80,3 +83,39 @@ def test_endless_redirect(is_own: bool) -> None:
         made = Client(server.url, token="t", timeout=Timeout(read=0.2), session=None if is_own else session)
         with made as client, pytest.raises((APIError, TransportTimeout)):
             client.list_models()
+
+
+def test_compressed_bomb_in_place_of_an_answer() -> None:
+    """An answer is refused when it has grown past the limit, however small it came."""
+    bomb = gzip.compress(b" " * (ANSWER_LIMIT + 1))
+    head = {"content-type": "application/json", "content-encoding": "gzip"}
+    with (
+        ScriptedServer(reply(response(200, bomb, head))) as server,
+        Client(server.url, token="t", max_retries=0) as client,
+        pytest.raises(ProtocolError, match="more than"),
+    ):
+        client.list_models()
+
+
+def test_compressed_bomb_in_place_of_events(script: OpenAssistantScript) -> None:
+    """An event is refused when it has grown past the limit, however small it came."""
+    bomb = gzip.compress(b"data: " + b"x" * EVENT_LIMIT)
+    head = sse_head(headers={"content-encoding": "gzip"})
+    script.on_events = reply(head + chunk(bomb) + LAST_CHUNK)
+    script.message_state = "complete"
+    with (
+        Client(script.url, **script.credentials, max_retries=0) as client,
+        pytest.raises(ProtocolError, match="event is longer"),
+    ):
+        client.ask("Hi")
+
+
+def test_flood_of_headers() -> None:
+    """An answer with headers without end is given up, with an error that is ours."""
+    flood = b"".join(b"x-%d: y\r\n" % number for number in range(10_000))
+    with (
+        ScriptedServer(reply(b"HTTP/1.1 200 OK\r\n" + flood + b"\r\n")) as server,
+        Client(server.url, token="t", max_retries=0) as client,
+        pytest.raises(TransportError),
+    ):
+        client.list_models()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import sys
@@ -12,6 +13,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oa_client import ProtocolError
 from oa_client._sse import EVENT_LIMIT, EventCutter, EventReader
@@ -237,3 +240,23 @@ def test_size_limit(last: bytes) -> None:
     assert {b""} == set(fed)
     with pytest.raises(ProtocolError, match=str(EVENT_LIMIT)):
         cutter.feed(last)
+
+
+PARTS = (
+    *(b"\n", b"\r", b"\r\n", b":", b" ", b"data", b"data: ", b"event: ping", b"id: 1", b"retry: 9", b"\x00"),
+    *(b"{}", b"x" * 200, "\u2028\x85\x0b".encode(), "\U0001f600".encode(), b"\xff", b"\xf0\x9f", BOM),
+)
+
+
+@given(
+    fragments=st.lists(st.sampled_from(PARTS) | st.binary(max_size=5), max_size=60),
+    cuts=st.lists(st.integers(min_value=0, max_value=400), max_size=30),
+)
+@settings(max_examples=500, deadline=None, database=None, derandomize=True)
+def test_any_bytes_in_any_pieces(fragments: list[bytes], cuts: list[int]) -> None:
+    """Whatever bytes come, and however they are cut up, the events are those that the standard says."""
+    stream = b"".join(fragments)
+    places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    pieces = [stream[start:end] for start, end in itertools.pairwise(places)]
+
+    assert by_the_standard(stream) == parse(pieces)
