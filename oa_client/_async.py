@@ -19,13 +19,15 @@ import anyio.lowlevel
 import anyio.to_thread
 import requests
 
-from ._client import CLOSE_TIMEOUT, JOIN_LIMIT, Client, Messages, note_exchange
+from ._client import CLOSE_TIMEOUT, Client
+from ._engine import JOIN_LIMIT, Engine, note_exchange
 from ._errors import OAError
 from ._events import Event, MessageEvent, TokenEvent
 from ._exchange import Exchange, snapshot
 from ._feed import Feed, wake
 from ._models import Message, ModelInfo, Sampling, Timeout
 from ._poller import Poller
+from ._question import Messages, Question, read_question
 from ._stream import Reply, unfinished
 from ._target import Cookies
 
@@ -293,10 +295,17 @@ class AsyncClient:
         This is a plain call, which checks the arguments. The stream is opened when it is entered or first asked for
         an item, and other errors come then.
         """
-        question = self._client._read_question(
-            messages, model, sampling, system_prompt, user_profile, response_instructions, plugins
+        question = read_question(
+            messages,
+            model=self._client._model if model is None else model,
+            sampling=sampling,
+            system_prompt=system_prompt,
+            user_profile=user_profile,
+            response_instructions=response_instructions,
+            plugins=plugins,
         )
-        feed = Feed(partial(_start, self._client, question, keep), self._poller, self._client._workers)
+        engine = self._client._engine
+        feed = Feed(partial(_start, engine, question, keep), self._poller, engine.workers)
         self._feeds.add(feed)
         return AsyncStream(feed)
 
@@ -331,7 +340,7 @@ class AsyncClient:
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""
-        self._client._stop()
+        self._client._engine.stop()
         for feed in snapshot(self._feeds):
             feed.stop()
         return await _in_thread(partial(self._close, timeout))
@@ -356,10 +365,10 @@ def _unpickle(cls: type[AsyncClient], wrapped: Client) -> AsyncClient:
     return client
 
 
-def _start(client: Client, question: Any, keep: bool, note: Callable[[Exchange], None]) -> Reply:
-    exchange = client._exchange(keep)
+def _start(engine: Engine, question: Question, keep: bool, note: Callable[[Exchange], None]) -> Reply:
+    exchange = engine.exchange(keep)
     note(exchange)
-    return client._start(question, exchange)
+    return engine.start(exchange, question, engine.post_in_new_chat)
 
 
 async def _in_thread(function: Callable[[], _T]) -> _T:

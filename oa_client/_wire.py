@@ -7,8 +7,7 @@ Nothing here does I/O. Facts are from the Open-Assistant sources (`inference/ser
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
@@ -23,13 +22,12 @@ from ._errors import (
     RateLimitError,
     RequestError,
 )
-from ._models import Message, ModelInfo, did_you_mean, show
+from ._models import Message, ModelInfo
+from ._question import Question
 
 T = TypeVar("T")
 
 DEFAULT_MODEL = "OA_SFT_Llama_30B_6"
-#: What `messages` may have; "prompter" is the wire's word for a user.
-ROLES = ("system", "user", "assistant", "prompter")
 #: States in which an answer is final on the server, so that its chat can go without harm to anybody.
 DELETABLE_STATES = frozenset({"complete", "aborted_by_worker"})
 #: States that an answer never leaves.
@@ -38,7 +36,6 @@ FINAL_STATES = DELETABLE_STATES | {"cancelled", "timeout"}
 WEBSITE_BODY_LIMIT = 1024 * 1024
 #: characters; the real ids have 36.
 ID_LIMIT = 200
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,38 +84,6 @@ class Call(Generic[T]):
     def is_read(self) -> bool:
         """Whether the call changes nothing, so that it can be repeated."""
         return self.method == "GET" and not self.is_stream
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """
-    A prompt, and what it is to be answered with; None fields are left out.
-
-    Before it is sent it has a model, and values in place of a preset's name.
-    """
-
-    prompt: str
-    model: str | None
-    sampling: Mapping[str, Any] | str
-    plugins: Sequence[Mapping[str, Any]]
-    system_prompt: str | None = None
-    user_profile: str | None = None
-    response_instructions: str | None = None
-
-    def to_json(self, parent_id: str) -> dict[str, Any]:
-        """Return the body of the request for an answer, without the chat's id."""
-        texts = {
-            "system_prompt": self.system_prompt,
-            "user_profile": self.user_profile,
-            "user_response_instructions": self.response_instructions,
-        }
-        return {
-            "parent_id": parent_id,
-            "model_config_name": self.model,
-            "sampling_parameters": self.sampling,
-            "plugins": list(self.plugins),
-            **{name: text for name, text in texts.items() if text is not None},
-        }
 
 
 class Surface(Protocol):
@@ -364,84 +329,3 @@ def error_detail(data: Any, text: str) -> Any:
             if isinstance(data.get(name), (str, list)):
                 return data[name]
     return text
-
-
-def format_prompt(messages: Sequence[tuple[str, str]]) -> str:
-    """Flatten (role, content) pairs into one prompt: the API takes no answers of others."""
-    if len(messages) == 1:
-        return messages[0][1]
-    return "\n".join([*(f"{role.capitalize()}: {content}" for role, content in messages), "Assistant:"])
-
-
-def read_messages(messages: Any, system_prompt: str | None) -> tuple[str, str | None]:
-    """
-    Check the user's messages and return the prompt and the system prompt.
-
-    Raises:
-        ConfigurationError: names the argument and what is wrong with it.
-    """
-    check_text("system_prompt", system_prompt)
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-        names = ["messages"]
-    elif isinstance(messages, Sequence) and not isinstance(messages, (bytes, bytearray)):
-        names = [f"messages[{index}]['content']" for index in range(len(messages))]
-    else:
-        raise ConfigurationError(
-            f"messages must be a string or a list of {{'role', 'content'}}, not {type(messages).__name__}"
-        )
-    if not messages:
-        raise ConfigurationError("messages is empty: there is nothing to answer")
-    pairs = [_read_message(index, item, name) for index, (item, name) in enumerate(zip(messages, names, strict=True))]
-    if pairs[0][0] == "system":
-        if len(pairs) == 1:
-            raise ConfigurationError("messages has only a system message: add one with the role 'user'")
-        if system_prompt is not None:
-            raise ConfigurationError("system_prompt is given and messages starts with a system message: choose one")
-        system_prompt = pairs.pop(0)[1]
-    return format_prompt(pairs), system_prompt
-
-
-def read_any_messages(messages: Any) -> list[tuple[str, str]]:
-    """
-    Check messages with any roles, as the gpt4free provider takes them, and return (role, content) pairs.
-
-    Raises:
-        ConfigurationError: names what is wrong.
-    """
-    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes, bytearray)) or not messages:
-        raise ConfigurationError("messages must be a list of {'role', 'content'}, and not empty")
-    return [_read_message(index, item, f"messages[{index}]['content']", None) for index, item in enumerate(messages)]
-
-
-def _read_message(index: int, item: Any, name: str, roles: Sequence[str] | None = ROLES) -> tuple[str, str]:
-    if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys():
-        raise ConfigurationError(f"messages[{index}] must be a mapping with 'role' and 'content'")
-    role, content = item["role"], item["content"]
-    if roles is None:
-        check_text(f"messages[{index}]['role']", role)
-    elif role not in roles:
-        raise ConfigurationError(f"messages[{index}]['role'] is unknown: {show(role)}{did_you_mean(role, ROLES)}")
-    if not isinstance(content, str):
-        raise ConfigurationError(f"{name} must be a string, not {type(content).__name__}")
-    if not content:
-        raise ConfigurationError(f"{name} is empty: there is nothing to answer")
-    check_text(name, content)
-    return "user" if role == "prompter" and roles else role, content
-
-
-def check_text(name: str, value: Any) -> None:
-    """
-    Refuse a text that the server cannot store; None is allowed.
-
-    Raises:
-        ConfigurationError: if it is no string, or holds NUL or half a surrogate pair.
-    """
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
-    bad = _UNSTORABLE.search(value)
-    if bad:
-        what = "a NUL" if bad[0] == "\0" else "half of a surrogate pair"
-        raise ConfigurationError(f"{name} has {what} at character {bad.start()}, which the server cannot store")

@@ -24,9 +24,10 @@ from ._client import Client
 from ._exchange import Exchange
 from ._feed import Feed, wake
 from ._poller import Poller
+from ._question import Question, format_prompt, read_any_messages
 from ._stream import Reply, Stream
 from ._target import Cookies
-from ._wire import OriginalWebsite, Question, format_prompt, read_any_messages
+from ._wire import OriginalWebsite
 from ._workers import Workers
 
 __all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
@@ -210,10 +211,11 @@ class OpenAssistant(AsyncGeneratorProvider):
             max_retries=0,
             serialize=False,
         )
-        exchange = client._exchange(keep=False)
+        engine = client._engine
+        exchange = engine.exchange(keep=False)
         exchange.is_strict = True
         note(exchange)
-        return client._start(question, exchange)
+        return engine.start(exchange, question, engine.post_in_new_chat)
 
 
 class _Client(Client):

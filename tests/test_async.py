@@ -427,7 +427,7 @@ async def test_cancelling_a_connect() -> None:
         async with AsyncClient(url, token="t", timeout=60) as client:
 
             def has_socket() -> bool:
-                return any(exchange.interrupt.socket for exchange in list(client.wrapped._exchanges))
+                return any(exchange.interrupt.socket for exchange in list(client.wrapped._engine._exchanges))
 
             await cancel_when(partial(spin_until, has_socket), partial(client.ask, "Hi"))
 
@@ -629,7 +629,7 @@ async def test_stop_while_the_local_server_starts(monkeypatch: pytest.MonkeyPatc
         assert may_start.wait(20)
         raise ConfigurationError("no server today")
 
-    monkeypatch.setattr("oa_client._client._local_target", start)
+    monkeypatch.setattr("oa_client._engine._local_target", start)
     client = AsyncClient()
 
     async def ask() -> None:
@@ -640,7 +640,7 @@ async def test_stop_while_the_local_server_starts(monkeypatch: pytest.MonkeyPatc
         group.start_soon(ask)
         await in_thread(is_starting.wait, 20)
         # It would wait for ever if it waited.
-        client.wrapped._stop()
+        client.wrapped._engine.stop()
         may_start.set()
     await client.aclose()
 
@@ -653,7 +653,7 @@ async def test_repr_shows_the_state(script: OpenAssistantScript, client: AsyncCl
     states.append(repr(stream))
 
     assert states == ["<AsyncStream of message None: new>", "<AsyncStream of message m1: complete>"]
-    assert repr(client) == f"<AsyncClient of {script.url} ({client.wrapped._target.surface.name})>"  # type: ignore[union-attr]  # it has one
+    assert repr(client) == f"<AsyncClient of {script.url} ({client.wrapped._engine.target.surface.name})>"  # type: ignore[union-attr]  # it has one
 
 
 async def test_address_less_client_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,7 +664,7 @@ async def test_address_less_client_does_not_block_the_loop(monkeypatch: pytest.M
         assert released.wait(20)
         raise ConfigurationError("no server today")
 
-    monkeypatch.setattr("oa_client._client._local_target", start)
+    monkeypatch.setattr("oa_client._engine._local_target", start)
 
     async def release() -> None:
         released.set()

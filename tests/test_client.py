@@ -439,7 +439,7 @@ def test_closing_while_a_chat_is_made_ends_with_it(
     asking = threading.Thread(target=ask)
     asking.start()
     script.wait_until(lambda: script.calls == ["create"])
-    client._stop()
+    client._engine.stop()
     is_closing.set()
     undeleted = client.close(20)
     asking.join(20)

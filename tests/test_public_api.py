@@ -25,8 +25,20 @@ PUBLIC = [pytest.param(getattr(oa_client, name), id=name) for name in oa_client.
 CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 # Each module may import those before it. One that is not listed must not close a circle.
 ORDER = [
-    *("_errors", "_models", "_events", "_wire", "_target", "_clock", "_sse", "_transport", "_fork", "_workers"),
-    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_poller", "_feed", "_client", "_async"),
+    *(
+        "_errors",
+        "_models",
+        "_events",
+        "_question",
+        "_wire",
+        "_target",
+        "_clock",
+        "_sse",
+        "_transport",
+        "_fork",
+        "_workers",
+    ),
+    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine", "_poller", "_feed", "_client", "_async"),
     *("__init__", "_browser", "provider", "_cli", "__main__"),
 ]
 HOMES = {
