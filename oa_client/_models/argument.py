@@ -1,0 +1,28 @@
+"""What the user gives: how it is looked at, and shown in an error message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def is_number(value: object, *types: type) -> bool:
+    """Whether a value is of one of the types; True and False are no numbers here."""
+    return isinstance(value, types) and not isinstance(value, bool)
+
+
+def show(value: object) -> str:
+    """Return a value for an error message, not too long; Python refuses to write very large numbers."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def did_you_mean(name: object, known: Sequence[str]) -> str:
+    """Return a half sentence with the nearest of the known names, or with all of them."""
+    # Not before it is needed: it takes as long to load as the rest of this package.
+    from difflib import get_close_matches
+
+    near = get_close_matches(name if isinstance(name, str) else "", known, n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; known are {', '.join(known)}"
