@@ -7,19 +7,20 @@ from __future__ import annotations
 import json
 import math
 import pickle
-from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oa_client import ConfigurationError, Message, ModelInfo, Preset, ProtocolError, Sampling, Timeout
 from oa_client._models import did_you_mean
 
-TRANSCRIPTS = Path(__file__).parent / "transcripts"
+from .recorded import recorded_objects
+
 FULL: dict[str, Any] = {
     "id": "m1",
     "parent_id": "m0",
@@ -45,28 +46,25 @@ NO_FLOATS: list[Any] = [-0.001, "1", True, False, math.nan, math.inf, -math.inf,
 NO_LIMITS: list[Any] = [0, -1, 0.0, math.nan, math.inf, "5", True, False, [], 1j]
 
 
-def recorded_messages() -> Iterator[dict[str, Any]]:
-    """Yield every message in the recordings, from answers and events alike."""
-    for path in sorted(TRANSCRIPTS.glob("*/*.json")):
-        for step in json.loads(path.read_text(encoding="utf-8"))["steps"]:
-            body = "".join(item["data"] for item in step.get("response", {}).get("body_chunks", []))
-            for line in body.encode("latin-1").decode("utf-8", "replace").splitlines():
-                try:
-                    yield from _messages_in(json.loads(line.removeprefix("data: ")))
-                except ValueError:
-                    continue
-
-
-def _messages_in(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if {"id", "role", "state"} <= value.keys():
-            yield value
-        else:
-            for item in value.values():
-                yield from _messages_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _messages_in(item)
+#: JSON as it comes from a server.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+TIMES = st.none() | st.datetimes().map(datetime.isoformat) | st.text()
+MESSAGES = st.fixed_dictionaries(
+    {"id": st.text()},
+    optional={
+        **dict.fromkeys(["role", "state"], st.text()),
+        **dict.fromkeys(["content", "parent_id", "safe_content"], st.none() | st.text()),
+        "created_at": TIMES,
+        "score": st.integers(),
+        "reports": st.lists(JSON, max_size=2),
+        "work_parameters": st.none() | st.dictionaries(st.text(), JSON, max_size=2),
+        **dict.fromkeys(["novelty", "extra"], JSON),
+    },
+)
 
 
 def test_every_field_of_a_message() -> None:
@@ -83,7 +81,7 @@ def test_every_field_of_a_message() -> None:
 def test_every_recorded_message() -> None:
     """Each message that the real servers sent is read without loss, and has an aware time and no unknown field."""
     count = 0
-    for data in recorded_messages():
+    for data in recorded_objects("id", "role", "state"):
         message = Message.from_json(data)
         count += 1
         unread = {name for name, value in data.items() if name != "created_at" and getattr(message, name) != value}
@@ -93,6 +91,42 @@ def test_every_recorded_message() -> None:
         assert data["created_at"].rstrip("0") == message.created_at.isoformat().removesuffix("+00:00").rstrip("0")
         assert {} == message.extra
     assert count > 100
+
+
+def test_recorded_messages_as_json() -> None:
+    """Each message that the real servers sent is written as it came, but for the time, which has its offset."""
+    for data in recorded_objects("id", "role", "state"):
+        message = Message.from_json(data)
+        time = None if message.created_at is None else message.created_at.isoformat()
+
+        assert {**data, "created_at": time} == message.to_json()
+
+
+@given(MESSAGES)
+def test_message_to_json_and_back(data: dict[str, Any]) -> None:
+    """What a message is written as is JSON, and reads back to an equal one, whatever the server sent."""
+    message = Message.from_json(data)
+
+    assert message == Message.from_json(json.loads(json.dumps(message.to_json())))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(Message("m1"), id="an id alone"),
+        pytest.param(Message("m1", created_at=datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=2)))), id="zone"),
+        pytest.param(Message("m1", work_parameters={"seed": 2**64 - 2}), id="seed"),
+        pytest.param(Message("m1", extra={"created_at": "yesterday"}), id="unreadable time"),
+    ],
+)
+def test_made_message_to_json_and_back(message: Message) -> None:
+    """A message that a user made reads back to an equal one, to the last digit."""
+    assert message == Message.from_json(json.loads(json.dumps(message.to_json())))
+
+
+def test_message_with_a_naive_time() -> None:
+    """A naive time is written as UTC, which it is on the wire."""
+    assert "2026-01-02T00:00:00+00:00" == Message("m1", created_at=datetime(2026, 1, 2)).to_json()["created_at"]
 
 
 def test_unknown_fields_are_kept() -> None:
@@ -297,6 +331,26 @@ def test_sampling_leaves_none_out() -> None:
     assert {} == Sampling.from_mapping({"top_k": None, "max_new_tokens": None}).to_json()
 
 
+@given(st.data())
+def test_sampling_over_another(data: st.DataObject) -> None:
+    """What is set stays, the rest is the other's, and nothing is left of the presets."""
+    names = ("top_k", "top_p", "temperature")
+    some = st.dictionaries(st.sampled_from(names), st.just(1) | st.none())
+    mine, base = data.draw(some), data.draw(some)
+    both = Sampling.from_mapping({**mine, "preset": "k50"}).over(Sampling.from_mapping({**base, "preset": "k50"}))
+
+    assert Sampling(**{name: base.get(name) if mine.get(name) is None else mine[name] for name in names}) == both
+    assert both.preset is None
+
+
+def test_sampling_with_a_preset() -> None:
+    """A preset is named beside the values, and not sent."""
+    sampling = Sampling.from_mapping({"preset": "k50", "top_k": 5})
+
+    assert Sampling(top_k=5, preset="k50") == sampling
+    assert {"top_k": 5} == sampling.to_json()
+
+
 def test_sampling_of_all_values() -> None:
     """All six values of the protocol are taken and sent as they are."""
     values = {
@@ -329,6 +383,7 @@ def test_sampling_of_all_values() -> None:
         pytest.param("repetition_penalty", 0, id="repetition_penalty 0"),
         pytest.param("repetition_penalty", -0.0, id="repetition_penalty -0.0"),
         pytest.param("temperature", 10**400, id="temperature huge"),
+        *(pytest.param("preset", value, id=f"preset {value!r}") for value in ("", 5, True, ["k50"])),
         pytest.param("top_k", -HUGE, id="top_k huge and negative"),
     ],
 )
@@ -382,18 +437,30 @@ MODEL: dict[str, Any] = {
                 "max_new_tokens": 1024,
             },
         },
-        {"name": "empty", "sampling_parameters": {"novelty": "kept out"}},
+        {"name": "new", "sampling_parameters": {"novelty": 1, "preset": 2}, "novelty": 3},
     ],
 }
 
 
 def test_model_with_presets() -> None:
-    """A model has its presets in the server's order, with their values."""
+    """A model has its presets in the server's order, with their values and what this version does not know."""
     model = ModelInfo.from_json(MODEL)
 
     values = Sampling(top_k=50, top_p=0.95, temperature=0.75, repetition_penalty=1.2, max_new_tokens=1024)
-    presets = (Preset("k50", values, "Top-k sampling"), Preset("empty", Sampling()))
+    unknown = {"novelty": 3, "sampling_parameters": {"novelty": 1, "preset": 2}}
+    presets = (Preset("k50", values, "Top-k sampling"), Preset("new", Sampling(), extra=unknown))
     assert ModelInfo("OA_SFT_Llama_30B_6", "", presets) == model
+
+
+def test_every_recorded_model() -> None:
+    """Each model that the real servers listed has eight presets of all values, and no unknown field."""
+    models = [ModelInfo.from_json(data) for data in recorded_objects("parameter_configs", name="models_plugins")]
+
+    assert len(models) > 50
+    for model in models:
+        assert {} == model.extra
+        assert {8: 1024} == {len(model.presets): preset.sampling.max_new_tokens for preset in model.presets}
+        assert [] == [preset for preset in model.presets if preset.extra or not preset.description]
 
 
 def test_models_are_values() -> None:

@@ -1,4 +1,4 @@
-"""How a value is read from a JSON object."""
+"""How a value is read from a JSON object, and written as one."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def check_type(values: Mapping[str, Any], noun: str, types: Any, *names: str, re
             raise ProtocolError(f"{noun}: {name} has the wrong type {type(value).__name__}")
 
 
+def join(value: Any) -> dict[str, Any]:
+    """Return all fields of a value, with its `extra` beside them: what `split` and `read_times` read back."""
+    known = {item.name: getattr(value, item.name) for item in fields(value) if item.name != "extra"}
+    for name, item in known.items():
+        if isinstance(item, datetime):
+            known[name] = as_utc(item).isoformat()
+    # A time that could not be read is None, and in `extra` under its own name.
+    return {**known, **{name: item for name, item in value.extra.items() if known.get(name) is None}}
+
+
 def clean(values: dict[str, Any], name: str) -> None:
     """Put the replacement character for halves of surrogate pairs in a text, so that it can be encoded."""
     if values.get(name):
@@ -71,3 +81,8 @@ def read_time(value: Any) -> datetime | None:
         return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
+
+
+def as_utc(time: datetime) -> datetime:
+    """Return an aware time; a naive one is taken for UTC, as it is on the wire."""
+    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .json_object import OBJECT, TEXT, check_type, clean, read_times, split
+from .json_object import OBJECT, TEXT, check_type, clean, join, read_times, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Message:
     state: str = "complete"
     created_at: datetime | None = None
     score: int = 0
-    reports: Sequence[Any] = field(default=(), hash=False, repr=False)
+    reports: Sequence[Any] = field(default_factory=list, hash=False, repr=False)
     work_parameters: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
     safe_content: str | None = field(default=None, repr=False)
     safety_level: int | None = field(default=None, repr=False)
@@ -80,3 +80,7 @@ class Message:
         clean(values, "content")
         read_times(values, extra, "created_at")
         return cls(**values, extra=extra)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that `from_json` reads back to an equal message; times have an offset."""
+        return join(self)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import ConfigurationError, ProtocolError
+from .argument import show
 from .json_object import check_type, split
-from .sampling import Sampling
+from .sampling import VALUES, Sampling
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named set of sampling values that the server recommends for a model."""
+    """
+    A named set of sampling values that the server recommends for a model.
+
+    Attributes:
+        name: what `sampling=` takes.
+        sampling: the values; the server fills in none of them by itself.
+        description: what it is good for.
+        extra: fields that this version does not know, such of the values too, under "sampling_parameters".
+    """
 
     name: str
     sampling: Sampling
     description: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_json(cls, data: Any) -> Preset:
@@ -27,17 +37,19 @@ class Preset:
         Raises:
             ProtocolError: if it has not the shape of one.
         """
-        values, _ = split(cls, data, "preset", "sampling")
+        values, extra = split(cls, data, "preset", "sampling")
         check_type(values, "preset", str, "description", required=("name",))
-        parameters = data.get("sampling_parameters")
+        parameters = extra.pop("sampling_parameters", None)
         if not isinstance(parameters, Mapping):
             raise ProtocolError("preset: sampling_parameters is not an object")
-        known = {item.name for item in fields(Sampling)}
         try:
-            values["sampling"] = Sampling(**{name: parameters[name] for name in known & parameters.keys()})
+            sampling = Sampling(**{name: parameters[name] for name in VALUES if name in parameters})
         except ConfigurationError as error:
-            raise ProtocolError(f"preset {values['name']!r}: {error}") from error
-        return cls(**values)
+            raise ProtocolError(f"preset {show(values['name'])}: {error}") from error
+        unknown = {name: value for name, value in parameters.items() if name not in VALUES}
+        if unknown:
+            extra["sampling_parameters"] = unknown
+        return cls(**values, sampling=sampling, extra=extra)
 
 
 @dataclass(frozen=True, slots=True)

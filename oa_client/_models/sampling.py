@@ -34,6 +34,7 @@ class Sampling:
         temperature: 0 or more; low is sober, high is wild.
         repetition_penalty: above 0; 1 is no penalty.
         max_new_tokens: the longest answer, in tokens, 1 or more; the server's default is 1024.
+        preset: one of the model's presets, by name: its values fill in those that are not given here.
 
     Raises:
         ConfigurationError: if a value is of the wrong type or impossible.
@@ -45,6 +46,7 @@ class Sampling:
     temperature: float | None = None
     repetition_penalty: float | None = None
     max_new_tokens: int | None = None
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("top_k", "max_new_tokens"):
@@ -61,6 +63,8 @@ class Sampling:
                 bounds = {math.inf: "0 or more"}.get(high, f"from {low:g} to {high:g}")
                 bounds = "above 0" if name == "repetition_penalty" else bounds
                 raise ConfigurationError(f"sampling: {name} must be {bounds}, not {show(value)}")
+        if self.preset is not None and (not isinstance(self.preset, str) or not self.preset):
+            raise ConfigurationError(f"sampling: preset must be the name of a preset, not {show(self.preset)}")
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Sampling:
@@ -76,7 +80,18 @@ class Sampling:
                 raise ConfigurationError(f"sampling: unknown key {show(name)}{did_you_mean(name, known)}")
         return cls(**data)
 
+    def over(self, base: Sampling) -> Sampling:
+        """Return these values where they are set, those of `base` where not, and no preset."""
+        return Sampling(**{**base.to_json(), **self.to_json()})
+
     def to_json(self) -> dict[str, Any]:
-        """Return the values that are set: the server refuses some nulls and ignores the others."""
-        pairs = ((item.name, getattr(self, item.name)) for item in fields(self))
-        return {name: value for name, value in pairs if value is not None}
+        """
+        Return the values that are set: the server refuses some nulls and ignores the others.
+
+        The preset is left out: the server knows none by name.
+        """
+        return {name: value for name in VALUES if (value := getattr(self, name)) is not None}
+
+
+#: What goes to the server.
+VALUES = tuple(item.name for item in fields(Sampling) if item.name != "preset")
