@@ -34,7 +34,7 @@ from ._errors import (
     UnsupportedError,
 )
 from ._events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
-from ._models import Message, ModelInfo, Preset, Sampling, Timeout
+from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, PluginConfig, Preset, Sampling, Timeout, User
 from ._stream import Stream
 
 __all__ = [
@@ -44,6 +44,8 @@ __all__ = [
     "AuthError",
     "BusyError",
     "CancelledReplyError",
+    "ChatInfo",
+    "ChatPage",
     "Client",
     "ConfigurationError",
     "Event",
@@ -55,6 +57,8 @@ __all__ = [
     "NotFoundError",
     "OAError",
     "PendingEvent",
+    "Plugin",
+    "PluginConfig",
     "PluginEvent",
     "Preset",
     "ProtocolError",
@@ -69,6 +73,7 @@ __all__ = [
     "TransportTimeout",
     "UnknownEvent",
     "UnsupportedError",
+    "User",
 ]
 
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())

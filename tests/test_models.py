@@ -16,7 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oa_client import ConfigurationError, Message, ModelInfo, Preset, ProtocolError, Sampling, Timeout
+from oa_client import (
+    ChatInfo,
+    ChatPage,
+    ConfigurationError,
+    Message,
+    ModelInfo,
+    Plugin,
+    PluginConfig,
+    Preset,
+    ProtocolError,
+    Sampling,
+    Timeout,
+    User,
+)
 from oa_client._models import did_you_mean
 
 from .recorded import recorded_objects
@@ -153,7 +166,7 @@ def test_source_is_not_changed() -> None:
     "data",
     [pytest.param(value, id=type(value).__name__) for value in NO_OBJECTS],
 )
-@pytest.mark.parametrize("cls", [Message, ModelInfo, Preset])
+@pytest.mark.parametrize("cls", [ChatInfo, ChatPage, Message, ModelInfo, Plugin, PluginConfig, Preset])
 def test_what_is_not_an_object(cls: Any, data: Any) -> None:
     """What is no JSON object is refused, and the error says what came."""
     with pytest.raises(ProtocolError, match=type(data).__name__):
@@ -296,6 +309,10 @@ VALUES = [
     pytest.param(Preset("k50", Sampling(top_k=50)), id="preset"),
     pytest.param(ModelInfo("model", presets=(Preset("k50", Sampling()),), extra={"new": 1}), id="model"),
     pytest.param(Timeout(total=5), id="timeout"),
+    pytest.param(ChatInfo("c1", title="a", extra={"new": []}), id="chat"),
+    pytest.param(ChatPage((ChatInfo("c1"),), next="b", extra={"new": []}), id="page of chats"),
+    pytest.param(Plugin("http://h", config=PluginConfig("m", "h", api={}), extra={"new": []}), id="plugin"),
+    pytest.param(User("u1", expires_at=datetime(2026, 1, 2, tzinfo=timezone.utc), extra={"new": []}), id="user"),
 ]
 
 
@@ -313,6 +330,12 @@ def test_values_are_frozen(value: Any) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, name, None)
     assert not hasattr(value, "__dict__")
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_values_can_be_hashed(value: Any) -> None:
+    """A value can be put in a set, whatever JSON is in it."""
+    assert value in {value}
 
 
 @pytest.mark.parametrize("value", VALUES)
