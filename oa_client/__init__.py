@@ -36,6 +36,7 @@ from ._errors import (
 from ._events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
 from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, PluginConfig, Preset, Sampling, Timeout, User
 from ._stream import Stream
+from ._transcript import Transcript
 
 __all__ = [
     "APIError",
@@ -69,6 +70,7 @@ __all__ = [
     "Stream",
     "Timeout",
     "TokenEvent",
+    "Transcript",
     "TransportError",
     "TransportTimeout",
     "UnknownEvent",

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oa_client import ChatInfo, ChatPage, ProtocolError
@@ -80,6 +80,7 @@ def test_updated_chat() -> None:
     assert {True, False} == {hidden for _, hidden, _ in tails}
 
 
+@settings(deadline=None)
 @given(CHATS)
 def test_chat_to_json_and_back(data: dict[str, Any]) -> None:
     """What a chat is written as is JSON, and reads back to an equal one, whatever the server sent."""

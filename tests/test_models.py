@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oa_client import (
@@ -115,6 +115,7 @@ def test_recorded_messages_as_json() -> None:
         assert {**data, "created_at": time} == message.to_json()
 
 
+@settings(deadline=None)
 @given(MESSAGES)
 def test_message_to_json_and_back(data: dict[str, Any]) -> None:
     """What a message is written as is JSON, and reads back to an equal one, whatever the server sent."""
@@ -354,6 +355,7 @@ def test_sampling_leaves_none_out() -> None:
     assert {} == Sampling.from_mapping({"top_k": None, "max_new_tokens": None}).to_json()
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_sampling_over_another(data: st.DataObject) -> None:
     """What is set stays, the rest is the other's, and nothing is left of the presets."""
@@ -362,7 +364,8 @@ def test_sampling_over_another(data: st.DataObject) -> None:
     mine, base = data.draw(some), data.draw(some)
     both = Sampling.from_mapping({**mine, "preset": "k50"}).over(Sampling.from_mapping({**base, "preset": "k50"}))
 
-    assert Sampling(**{name: base.get(name) if mine.get(name) is None else mine[name] for name in names}) == both
+    expected = {name: base.get(name) if mine.get(name) is None else mine[name] for name in names}
+    assert Sampling.from_mapping(expected) == both
     assert both.preset is None
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from oa_client import ProtocolError, User
 
+NO_USERS: list[Any] = [None, [], 5, True]
 SESSION: dict[str, Any] = {
     "user": {
         "name": "Ada",
@@ -86,7 +87,7 @@ def test_field_of_our_name() -> None:
         ),
         *(
             pytest.param(value, f"user: expected an id or a session, not {type(value).__name__}", id=repr(value))
-            for value in (None, [], 5, True)
+            for value in NO_USERS
         ),
     ],
 )
