@@ -13,7 +13,10 @@ with Client() as client:
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from ._async import AsyncClient, AsyncStream
+from ._async import AsyncClient
+from ._async_chat import AsyncChat, AsyncChatList
+from ._async_stream import AsyncStream
+from ._chat import Chat
 from ._client import Client
 from ._errors import (
     APIError,
@@ -34,18 +37,25 @@ from ._errors import (
     UnsupportedError,
 )
 from ._events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
+from ._listing import ChatList
 from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, PluginConfig, Preset, Sampling, Timeout, User
+from ._question import AnswerOptions
 from ._stream import Stream
 from ._transcript import Transcript
 
 __all__ = [
     "APIError",
+    "AnswerOptions",
+    "AsyncChat",
+    "AsyncChatList",
     "AsyncClient",
     "AsyncStream",
     "AuthError",
     "BusyError",
     "CancelledReplyError",
+    "Chat",
     "ChatInfo",
+    "ChatList",
     "ChatPage",
     "Client",
     "ConfigurationError",

@@ -12,13 +12,15 @@ import contextlib
 import logging
 import queue
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from time import monotonic
 from typing import TypeVar
 
 from ._errors import APIError, OAError
 from ._fork import forget_in_children
-from ._models import Timeout
+from ._models import Message, Timeout
 from ._transport import Interrupt, Transport
 from ._wire import DELETABLE_STATES, FINAL_STATES, Call, is_gone
 
@@ -28,6 +30,9 @@ DEADLINE = 600.0
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 #: seconds after which an answer that was asked for, and is not in its chat, will not come into it any more.
 UNSURE = 5.0
+#: seconds after which an answer that is not final is taken for dead: it has long been taken off the server's queue, or
+#: was being written when the server was killed, and never changes.
+STALE = 86_400.0
 #: seconds that a chat which is being made when its user leaves may take: without its id nobody could delete it.
 GRACE = 2.0
 #: seconds for all that is left at the interpreter's exit.
@@ -223,12 +228,11 @@ class Cleanup:
             return "complete"
         if remains.message_id is not None:
             return self._send(surface.get_message(remains.chat_id, remains.message_id), remains).state
-        messages = self._send(surface.get_chat(remains.chat_id), remains)
-        states = {message.state for message in messages if message.role == "assistant"}
-        if not states and monotonic() < remains.unsure_until:
+        messages = self._send(surface.get_chat(remains.chat_id), remains).messages
+        if monotonic() < remains.unsure_until and not any(message.role == "assistant" for message in messages):
             # It was asked for, and may be about to be stored.
             return "pending"
-        return next(iter(states - DELETABLE_STATES), "complete")
+        return blocking_state(messages) or "complete"
 
     def _is_gone(self, remains: _Remains) -> bool:
         try:
@@ -245,6 +249,16 @@ class Cleanup:
         self._failed.append(remains.chat_id)
         how = "hidden, not deleted" if remains.hidden else "neither deleted nor hidden"
         _log.warning("chat %s is %s: %s", remains.chat_id, how, why)
+
+
+def blocking_state(messages: Iterable[Message]) -> str | None:
+    """Return the state of an answer for whose sake a chat must not be deleted yet; None if there is none."""
+    now = datetime.now(timezone.utc)
+    for message in messages:
+        is_recent = message.created_at is None or (now - message.created_at).total_seconds() < STALE
+        if message.role == "assistant" and message.state not in DELETABLE_STATES and is_recent:
+            return message.state
+    return None
 
 
 def start_all() -> None:

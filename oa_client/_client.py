@@ -5,21 +5,29 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 
+from ._chat import Chat
 from ._cleanup import DEADLINE
+from ._conversation import Conversation, ignore
 from ._engine import Engine
-from ._errors import ConfigurationError
-from ._models import Message, ModelInfo, Sampling, Timeout
-from ._question import Messages, check_name, read_question
+from ._errors import ConfigurationError, NotFoundError
+from ._listing import ChatList, Walk
+from ._models import Message, ModelInfo, Plugin, Sampling, Timeout
+from ._question import AnswerOptions, Messages, check_name, merge_options, read_question
 from ._retry import Retry
 from ._stream import Stream
 from ._target import Cookies, Target, find_target
 from ._transport import Transport
-from ._wire import Surface, Website
+from ._wire import Call, Surface, Website
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: seconds that `Client.close` waits for chats to be deleted.
 CLOSE_TIMEOUT = 10.0
@@ -80,7 +88,7 @@ class Client:
     ) -> None:
         limits = Timeout.from_value(timeout)
         check_name("model", model)
-        self._model = model
+        self._options: AnswerOptions = {"model": model}
         retry = Retry(max_retries)
         target = find_target(base_url, cookies, token, os.environ, self._website)
         self._settings: dict[str, Any] = {
@@ -121,7 +129,7 @@ class Client:
         system_prompt: str | None = None,
         user_profile: str | None = None,
         response_instructions: str | None = None,
-        plugins: Sequence[Mapping[str, Any]] | None = None,
+        plugins: Sequence[Plugin | Mapping[str, Any] | str] | None = None,
         keep: bool = False,
     ) -> Stream:
         """
@@ -135,13 +143,13 @@ class Client:
             messages: the question, or a list of `{"role", "content"}` with the roles "system", "user" (or
                 "prompter") and "assistant". The API takes no answers of others, so several are flattened into one
                 prompt, a line `Role: content` for each. A system message at the start is the system prompt.
-            model: a name of `list_models`.
-            sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets, which
-                costs one more call; values that are None are the server's choice.
+            model: a name of `list_models`; one that is not in the list, where that was asked for, is refused.
+            sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets; a preset
+                costs one more call, once. Values that are None are the server's choice.
             system_prompt: instructions that stand before the chat.
             user_profile: what the model shall know of the user.
             response_instructions: how it shall answer.
-            plugins: as the server lists them; each a mapping with "url".
+            plugins: what the model may use: `Plugin` values, their names, URLs, or mappings with "url".
             keep: do not delete the chat.
 
         Raises:
@@ -151,17 +159,15 @@ class Client:
             TransportError: if the server cannot be reached.
             ProtocolError: if it does not speak the protocol.
         """
-        question = read_question(
-            messages,
-            model=self._model if model is None else model,
-            sampling=sampling,
-            system_prompt=system_prompt,
-            user_profile=user_profile,
-            response_instructions=response_instructions,
-            plugins=plugins,
-        )
-        engine = self._engine
-        return Stream(engine.start(engine.exchange(keep), question, engine.post_in_new_chat))
+        options: AnswerOptions = {
+            "model": model,
+            "sampling": sampling,
+            "system_prompt": system_prompt,
+            "user_profile": user_profile,
+            "response_instructions": response_instructions,
+            "plugins": plugins,
+        }
+        return Stream(self._engine.ask(read_question(messages, options, self._options), keep, ignore))
 
     def ask(
         self,
@@ -172,7 +178,7 @@ class Client:
         system_prompt: str | None = None,
         user_profile: str | None = None,
         response_instructions: str | None = None,
-        plugins: Sequence[Mapping[str, Any]] | None = None,
+        plugins: Sequence[Plugin | Mapping[str, Any] | str] | None = None,
         keep: bool = False,
     ) -> Message:
         """
@@ -192,6 +198,78 @@ class Client:
         ) as stream:
             return stream.finish()
 
+    def create_chat(self, **options: Unpack[AnswerOptions]) -> Chat:
+        """
+        Make a chat that the server keeps.
+
+        Args:
+            **options: for each turn that does not name its own; see `AnswerOptions`.
+
+        Raises:
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
+        """
+        conversation = Conversation.create(self._engine, merge_options(options, self._options))
+        conversation.keep()
+        return Chat(conversation)
+
+    def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> Chat:
+        """
+        Return a chat that the server has, to go on with it.
+
+        Args:
+            chat_id: of `Chat.id` or `ChatInfo.id`.
+            **options: for each turn that does not name its own; see `AnswerOptions`.
+
+        Raises:
+            NotFoundError: if there is no such chat, or it is another user's.
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
+        """
+        return Chat(Conversation.open(self._engine, chat_id, merge_options(options, self._options)))
+
+    def list_chats(
+        self, *, after: str | None = None, before: str | None = None, include_hidden: bool = False
+    ) -> ChatList:
+        """
+        Return the user's chats, the newest first, to be iterated: they are asked for page by page.
+
+        Args:
+            after: a cursor (`ChatPage.next`): go on with the older chats behind it.
+            before: a cursor (`ChatPage.prev`): go the other way, to newer chats, the oldest of those first.
+            include_hidden: list hidden chats too.
+
+        Raises:
+            ConfigurationError: if both cursors are given. Iterating raises what other calls raise.
+        """
+        return ChatList(Walk(self._engine, after, before, include_hidden))
+
+    def hide_all_chats(self) -> None:
+        """
+        Hide each chat, by a call for each: the server's own way of doing it at once does not work.
+
+        Raises:
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are hidden then.
+        """
+        for chat in list(self.list_chats()):
+            self._engine.send(partial(_hide, chat.id))
+
+    def delete_all_chats(self) -> tuple[str, ...]:
+        """
+        Delete each chat, the hidden ones too, as `Chat.delete` does.
+
+        Returns:
+            the ids of those that are deleted only later: an answer of theirs is still queued or being written.
+
+        Raises:
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are deleted then.
+        """
+        later = []
+        for chat in list(self.list_chats(include_hidden=True)):
+            # Another client may have deleted it meanwhile.
+            with suppress(NotFoundError):
+                if not Conversation(self._engine, chat.id).delete():
+                    later.append(chat.id)
+        return tuple(later)
+
     def list_models(self) -> list[ModelInfo]:
         """
         Return the models that the server lists, with their presets; a listed model may still have no worker.
@@ -200,6 +278,29 @@ class Client:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return list(self._engine.run(self._engine.load_models))
+
+    def list_plugins(self) -> list[Plugin]:
+        """
+        Return the plugins that the server offers.
+
+        Raises:
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
+        """
+        return list(self._engine.run(self._engine.load_plugins))
+
+    def get_plugin(self, url: str) -> Plugin:
+        """
+        Have the server look up a plugin.
+
+        Args:
+            url: of its configuration, for example `https://example.org/.well-known/ai-plugin.json`.
+
+        Raises:
+            APIError: if the server cannot get it, or there is none at that URL.
+            ConfigurationError, TransportError, ProtocolError: as `stream`.
+        """
+        check_name("url", url)
+        return self._engine.send(lambda surface: surface.get_plugin(url))
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """
@@ -241,6 +342,10 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.settings(), tuple(self._secrets()) or self._engine.missing)
+
+
+def _hide(chat_id: str, surface: Surface) -> Call[None]:
+    return surface.update_chat(chat_id, hidden=True)
 
 
 def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str, ...]) -> Client:

@@ -10,6 +10,9 @@ from time import monotonic
 from ._errors import Phase, TransportTimeout
 from ._models import Timeout
 
+#: seconds
+FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
+
 
 class Clock:
     """
@@ -75,6 +78,14 @@ class Clock:
         phase = "total" if self.total_left <= 0 else self.phase
         seconds = getattr(self._timeout, phase)
         raise TransportTimeout(f"{_WHAT[phase]} {seconds:g} s; Timeout.{phase} is the limit", phase=phase)
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait between looks at a message: short at first, for idle servers."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, LAST_PAUSE)
 
 
 _WHAT = {

@@ -10,20 +10,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ._cleanup import DEADLINE, Cleanup, start_all
 from ._errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError
 from ._exchange import Exchange
 from ._fork import forget_in_children
-from ._models import ModelInfo, Timeout, did_you_mean
+from ._models import ModelInfo, Plugin, Sampling, Timeout, did_you_mean
 from ._question import Question
 from ._retry import Retry
 from ._stream import Reply
 from ._target import Target
 from ._transport import Interrupted, Transport
 from ._turns import Turns
-from ._wire import Call, Inference, check_size
+from ._wire import Call, Inference, Surface, check_size
 from ._workers import Workers
 
 #: seconds for the threads of streams that were stopped to be gone.
@@ -81,6 +81,7 @@ class Engine:
         self._serialize = serialize
         self._closed = False
         self._models: list[ModelInfo] | None = None
+        self._plugins: list[Plugin] | None = None
         forget_in_children(self)
         self._forget()
         if target is not None:
@@ -171,9 +172,9 @@ class Engine:
         with self.guard(exchange):
             return function(exchange)
 
-    def send(self, call: Call[_T]) -> _T:
+    def send(self, make_call: Callable[[Surface], Call[_T]]) -> _T:
         """Send one call."""
-        return self.run(lambda exchange: exchange.send(call))
+        return self.run(lambda exchange: exchange.send(make_call(exchange.surface)))
 
     def start(
         self, exchange: Exchange, question: Question, post_prompt: Callable[[Exchange, str], tuple[str, str]]
@@ -199,6 +200,12 @@ class Engine:
                     turns.begin(chat_id, message_id)
             body = exchange.open(surface.open_events(chat_id, message_id))
             return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
+
+    def ask(self, question: Question, keep: bool, note: Callable[[Exchange], object]) -> Reply:
+        """Ask in a chat of its own; `note` is told of the exchange."""
+        exchange = self.exchange(keep)
+        note(exchange)
+        return self.start(exchange, question, self.post_in_new_chat)
 
     def post_in_new_chat(self, exchange: Exchange, prompt: str) -> tuple[str, str]:
         """Put a prompt into a chat of its own; for `start`."""
@@ -231,21 +238,51 @@ class Engine:
         """Fill in what only the server knows: its model, and the values of a preset."""
         model = question.model or exchange.transport.target.model
         sampling = question.sampling
-        if isinstance(sampling, str):
-            models = {info.name: info for info in self._models or self.load_models(exchange)}
-            if model not in models:
-                raise ConfigurationError(f"model {model!r} is not on the server{did_you_mean(model, list(models))}")
-            presets = {preset.name: preset.sampling for preset in models[model].presets}
-            if sampling not in presets:
-                near = did_you_mean(sampling, list(presets))
-                raise ConfigurationError(f"sampling: no preset {sampling!r} for {model}{near}")
-            sampling = presets[sampling].to_json()
-        return replace(question, model=model, sampling=sampling)
+        if isinstance(sampling, Sampling) and sampling.preset is not None:
+            sampling = sampling.over(self._preset(exchange, model, sampling.preset))
+        elif self._models is not None:
+            self._model(exchange, model)
+        plugins = [self._plugin(exchange, item) if isinstance(item, str) else item for item in question.plugins]
+        return replace(question, model=model, sampling=sampling, plugins=plugins)
+
+    def _model(self, exchange: Exchange, name: str) -> ModelInfo:
+        # The list at hand may be old.
+        for load in (lambda _: self._models or [], self.load_models):
+            models = {info.name: info for info in load(exchange)}
+            if name in models:
+                return models[name]
+        raise ConfigurationError(f"model {name!r} is not on the server{did_you_mean(name, list(models))}")
+
+    def _preset(self, exchange: Exchange, model: str, name: str) -> Sampling:
+        presets = {preset.name: preset.sampling for preset in self._model(exchange, model).presets}
+        if name not in presets:
+            raise ConfigurationError(f"sampling: no preset {name!r} for {model}{did_you_mean(name, list(presets))}")
+        return presets[name]
+
+    def _plugin(self, exchange: Exchange, name: str) -> dict[str, Any]:
+        for load in (lambda _: self._plugins or [], self.load_plugins):
+            plugins = load(exchange)
+            for plugin in plugins:
+                if plugin.config and name in (plugin.config.name_for_human, plugin.config.name_for_model):
+                    return plugin.to_json()
+        names = [plugin.name for plugin in plugins if plugin.name]
+        raise ConfigurationError(f"plugin {name!r} is not on the server{did_you_mean(name, names)}")
+
+    def load_plugins(self, exchange: Exchange) -> list[Plugin]:
+        """Ask for the plugins that the server lists, and remember them."""
+        self._plugins = exchange.send(exchange.surface.list_plugins())
+        return self._plugins
 
     def load_models(self, exchange: Exchange) -> list[ModelInfo]:
         """Ask for the models that the server lists, and remember them."""
         self._models = exchange.send(exchange.surface.list_models())
         return self._models
+
+    def delete_later(self, chat_id: str) -> None:
+        """Have a chat deleted, in the background, when its answers are final."""
+        cleanup = self._connect().cleanup
+        cleanup.leave(chat_id, None)
+        cleanup.start()
 
     def stop(self) -> None:
         """End all that is open, and refuse what is new. Waits for nothing."""

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ._cleanup import GRACE, Cleanup, finish_all
-from ._clock import Clock
+from ._clock import Clock, pauses
 from ._errors import APIError, OAError, TransportTimeout
 from ._fork import forget_in_children
 from ._models import Timeout
 from ._retry import Retry
-from ._transport import Body, Interrupt, Transport
+from ._transport import Body, Interrupt, Interrupted, Transport
 from ._wire import Call, Surface
 from ._workers import Workers
 
@@ -136,6 +136,22 @@ class Exchange:
         """Open an event stream, again if that is safe; errors as `Transport.open`."""
         return self._run(call, lambda: self.transport.open(call, self._limits(), self.interrupt))
 
+    def wait_until(self, is_so: Callable[[], object]) -> None:
+        """
+        Ask, and again after growing pauses, until the answer is yes.
+
+        Raises:
+            TransportTimeout: if a limit is passed.
+            Interrupted: if the exchange is stopped.
+        """
+        growing = pauses()
+        while not is_so():
+            with self.clock.waiting():
+                is_stopped = self.interrupt.wait(min(next(growing), max(self.clock.left, 0)))
+            if is_stopped:
+                raise Interrupted("interrupted while another answer was waited for")
+            self.clock.check()
+
     def _run(self, call: Call[Any], send: Callable[[], _T]) -> _T:
         self.clock.check()
         try:
@@ -160,6 +176,10 @@ class Exchange:
         else:
             self.interrupt.fire()
         self.leave_chat()
+
+    def keep_chat(self) -> None:
+        """Have the chat stay: it is its user's now."""
+        self._chat_is_ours = False
 
     def leave_chat(self) -> None:
         """Leave the chat, if there is one to be deleted, to the clean-up."""

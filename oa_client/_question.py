@@ -6,16 +6,41 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from ._errors import ConfigurationError
-from ._models import Sampling, did_you_mean, show
+from ._models import Plugin, Sampling, did_you_mean, show
 
 Messages = str | Sequence[Mapping[str, str]]
 
 #: What `messages` may have; "prompter" is the wire's word for a user.
 ROLES = ("system", "user", "assistant", "prompter")
+#: characters; the real ids have 36.
+ID_LIMIT = 200
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class AnswerOptions(TypedDict, total=False):
+    """
+    How an answer is to be made; all are optional, and None is as if left out.
+
+    Attributes:
+        model: a name of `Client.list_models`.
+        sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets. A preset,
+            given alone or as `preset` beside other values, costs one more call, once for a client.
+        system_prompt: instructions that stand before the chat.
+        user_profile: what the model shall know of the user.
+        response_instructions: how it shall answer.
+        plugins: what the model may use: `Plugin` values, their names (which costs one more call, once for a client),
+            URLs of their configurations, or mappings with "url".
+    """
+
+    model: str | None
+    sampling: Sampling | Mapping[str, Any] | str | None
+    system_prompt: str | None
+    user_profile: str | None
+    response_instructions: str | None
+    plugins: Sequence[Plugin | Mapping[str, Any] | str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +48,13 @@ class Question:
     """
     A prompt, and what it is to be answered with; None fields are left out.
 
-    Before it is sent it has a model, and values in place of a preset's name.
+    Before it is sent it has a model, and neither the name of a preset nor that of a plugin.
     """
 
     prompt: str
     model: str | None
-    sampling: Mapping[str, Any] | str
-    plugins: Sequence[Mapping[str, Any]]
+    sampling: Sampling | Mapping[str, Any]
+    plugins: Sequence[Mapping[str, Any] | str]
     system_prompt: str | None = None
     user_profile: str | None = None
     response_instructions: str | None = None
@@ -44,41 +69,58 @@ class Question:
         return {
             "parent_id": parent_id,
             "model_config_name": self.model,
-            "sampling_parameters": self.sampling,
+            "sampling_parameters": self.sampling.to_json() if isinstance(self.sampling, Sampling) else self.sampling,
             "plugins": list(self.plugins),
             **{name: text for name, text in texts.items() if text is not None},
         }
 
 
-def read_question(
-    messages: Messages,
-    *,
-    model: str | None = None,
-    sampling: Sampling | Mapping[str, Any] | str | None = None,
-    system_prompt: str | None = None,
-    user_profile: str | None = None,
-    response_instructions: str | None = None,
-    plugins: Sequence[Mapping[str, Any]] | None = None,
-) -> Question:
+def read_question(messages: Messages | None, options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
     """
     Check the arguments of a user and return what is asked.
 
+    Args:
+        messages: what is said; None if the prompt is there already.
+        options: for this answer.
+        defaults: for what the options do not name.
+
     Raises:
         ConfigurationError: names the argument and what is wrong with it.
+        TypeError: as `merge_options`.
     """
-    prompt, system_prompt = read_messages(messages, system_prompt)
-    check_name("model", model)
-    check_text("user_profile", user_profile)
-    check_text("response_instructions", response_instructions)
+    given = merge_options(options, defaults or {})
+    prompt = ""
+    if messages is not None:
+        prompt, system_prompt = read_messages(messages, options.get("system_prompt"))
+        if system_prompt is not None:
+            given["system_prompt"] = system_prompt
+    check_name("model", given.get("model"))
+    for name in ("system_prompt", "user_profile", "response_instructions"):
+        check_text(name, given.get(name))
     return Question(
         prompt,
-        model,
-        _read_sampling(sampling),
-        _read_plugins(plugins),
-        system_prompt=system_prompt,
-        user_profile=user_profile,
-        response_instructions=response_instructions,
+        given.get("model"),
+        _read_sampling(given.get("sampling")),
+        _read_plugins(given.get("plugins")),
+        system_prompt=given.get("system_prompt"),
+        user_profile=given.get("user_profile"),
+        response_instructions=given.get("response_instructions"),
     )
+
+
+def merge_options(options: AnswerOptions, defaults: AnswerOptions) -> AnswerOptions:
+    """
+    Return the options, with the defaults where they name nothing.
+
+    Raises:
+        TypeError: if there is no option of a name, as Python raises it.
+    """
+    known = list(AnswerOptions.__annotations__)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"unexpected keyword argument {name!r}{did_you_mean(name, known)}")
+    merged: dict[str, Any] = {**defaults, **{name: value for name, value in options.items() if value is not None}}
+    return cast(AnswerOptions, merged)
 
 
 def format_prompt(messages: Sequence[tuple[str, str]]) -> str:
@@ -174,28 +216,55 @@ def check_name(argument: str, value: Any) -> None:
     check_text(argument, value)
 
 
-def _read_sampling(sampling: Any) -> dict[str, Any] | str:
-    if sampling is None or isinstance(sampling, str):
-        return sampling or {}
+def check_id(name: str, value: Any) -> None:
+    """
+    Refuse what cannot be the id of a chat or message.
+
+    Raises:
+        ConfigurationError: if it is not a string of a sensible length without anything unprintable.
+    """
+    if not is_id(value):
+        raise ConfigurationError(f"{name} must be the id of one, not {show(value)}")
+
+
+def is_id(value: Any) -> bool:
+    """Whether something can be an id, which goes into paths."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= ID_LIMIT and bool(value.strip("."))
+
+
+def _read_sampling(sampling: Any) -> Sampling:
+    if sampling is None:
+        return Sampling()
+    if isinstance(sampling, str):
+        return Sampling(preset=sampling)
     if isinstance(sampling, Mapping):
         sampling = Sampling.from_mapping(sampling)
     if not isinstance(sampling, Sampling):
         raise ConfigurationError(
             f"sampling must be a Sampling, a mapping or a preset's name, not {type(sampling).__name__}"
         )
-    return sampling.to_json()
+    return sampling
 
 
-def _read_plugins(plugins: Any) -> list[dict[str, Any]]:
+def _read_plugins(plugins: Any) -> list[Mapping[str, Any] | str]:
     if plugins is None:
         return []
-    if isinstance(plugins, (str, bytes, Mapping)) or not isinstance(plugins, Sequence):
-        raise ConfigurationError("plugins must be a list of mappings with 'url'")
-    for index, plugin in enumerate(plugins):
-        if not isinstance(plugin, Mapping) or not isinstance(plugin.get("url"), str):
-            raise ConfigurationError(f"plugins[{index}] must be a mapping with 'url'")
-        try:
-            json.dumps(dict(plugin), allow_nan=False, ensure_ascii=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"plugins[{index}] cannot be written as JSON: {error}") from error
-    return [dict(plugin) for plugin in plugins]
+    if isinstance(plugins, (str, bytes, Mapping, Plugin)) or not isinstance(plugins, Sequence):
+        raise ConfigurationError("plugins must be a list: of Plugin values, names, URLs or mappings with 'url'")
+    return [_read_plugin(f"plugins[{index}]", plugin) for index, plugin in enumerate(plugins)]
+
+
+def _read_plugin(name: str, plugin: Any) -> Mapping[str, Any] | str:
+    """Return what is sent of a plugin, or its name."""
+    if isinstance(plugin, Plugin):
+        return plugin.to_json()
+    if isinstance(plugin, str):
+        check_name(name, plugin)
+        return {"url": plugin} if "://" in plugin else plugin
+    if not isinstance(plugin, Mapping) or not isinstance(plugin.get("url"), str):
+        raise ConfigurationError(f"{name} must be a Plugin, a name, a URL or a mapping with 'url'")
+    try:
+        json.dumps(dict(plugin), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{name} cannot be written as JSON: {error}") from error
+    return dict(plugin)

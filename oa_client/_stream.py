@@ -13,6 +13,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, overload
 
+from ._clock import pauses
 from ._errors import (
     APIError,
     AuthError,
@@ -34,8 +35,6 @@ from ._wire import DELETABLE_STATES, is_gone
 #: seconds of pending events after which the message is looked at: the real server does not tell a stream that its
 #: message was cancelled or has timed out.
 PENDING_LOOK = 10.0
-#: seconds between looks at the message of a stream that broke: short at first, for short answers.
-FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
 
 _STOP_SEQUENCES = ("</s>", "<|endoftext|>", "<|im_end|>")
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]\\Z")
@@ -346,9 +345,8 @@ class Reply:
         The events are not opened again: through the website the abandoned reader would take half of them.
         """
         clock = self.exchange.clock
-        pause = FIRST_PAUSE
         problem: OAError | None = cut
-        while True:
+        for pause in pauses():
             try:
                 message = self._judge(self._get_message())
                 if message is not None:
@@ -367,7 +365,7 @@ class Reply:
                 ) from problem
             with clock.waiting():
                 self.exchange.interrupt.wait(min(pause, clock.left))
-            pause = min(2 * pause, LAST_PAUSE)
+        raise AssertionError  # the pauses do not end
 
     def _rest(self, message: Message) -> str:
         """Return what is yet to be yielded: what the final text adds, or the half of a pair that was held back."""

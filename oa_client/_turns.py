@@ -12,13 +12,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ._clock import pauses
 from ._errors import APIError, OAError
 from ._exchange import Exchange
 from ._transport import Interrupt, Interrupted
 from ._wire import is_gone
-
-#: seconds between looks at a pending message: short at first, for idle servers.
-FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
 
 
 class Turns:
@@ -43,16 +41,15 @@ class Turns:
         """
         clock = exchange.clock
         clock.ask()
-        pause = FIRST_PAUSE
+        growing = pauses()
         while not self._enter():
             with clock.waiting():
-                self._wait(exchange.interrupt, min(pause, clock.left))
+                self._wait(exchange.interrupt, min(next(growing), clock.left))
             if exchange.stopped:
                 raise Interrupted("interrupted while another reply of this client was pending")
             for message_id, chat_id in list(self._pending.items()):
                 self._look(exchange, chat_id, message_id)
             clock.check()
-            pause = min(2 * pause, LAST_PAUSE)
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ Nothing here does I/O. Facts are from the Open-Assistant sources (`inference/ser
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
@@ -21,9 +21,11 @@ from ._errors import (
     ProtocolError,
     RateLimitError,
     RequestError,
+    UnsupportedError,
 )
-from ._models import Message, ModelInfo
-from ._question import Question
+from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin
+from ._question import Question, is_id
+from ._transcript import Transcript
 
 T = TypeVar("T")
 
@@ -32,10 +34,12 @@ DEFAULT_MODEL = "OA_SFT_Llama_30B_6"
 DELETABLE_STATES = frozenset({"complete", "aborted_by_worker"})
 #: States that an answer never leaves.
 FINAL_STATES = DELETABLE_STATES | {"cancelled", "timeout"}
+#: chats asked for at a time, where the server lets its clients choose.
+PAGE_SIZE = 100
+_NO_ANSWER = "there is no such answer of yours: a prompt, or somebody else's answer, takes no feedback"
+_NO_PLUGIN = "the server could not get a plugin's configuration from that URL"
 #: bytes; the website's server refuses more, and then fails the next request of anybody.
 WEBSITE_BODY_LIMIT = 1024 * 1024
-#: characters; the real ids have 36.
-ID_LIMIT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Call(Generic[T]):
         body: sent as JSON; None sends no body at all.
         body_limit: bytes; a longer body is refused before it is sent.
         is_stream: whether the answer is an event stream, which is gone once it was read.
+        on_failure: what a bare 500 is likely to mean, where the server has no other words for it.
     """
 
     method: str
@@ -60,6 +65,7 @@ class Call(Generic[T]):
     body: Mapping[str, Any] | None = None
     body_limit: int | None = None
     is_stream: bool = False
+    on_failure: str = ""
 
     def encode(self) -> bytes | None:
         """
@@ -94,7 +100,10 @@ class Surface(Protocol):
     def create_chat(self) -> Call[str]:
         """Make a chat; its id."""
 
-    def get_chat(self, chat_id: str) -> Call[list[Message]]:
+    def list_chats(self, after: str | None, before: str | None, include_hidden: bool) -> Call[ChatPage]:
+        """Read a page of the list of chats, after or before a cursor; not both."""
+
+    def get_chat(self, chat_id: str) -> Call[Transcript]:
         """Read a chat; its messages, in no order."""
 
     def probe(self) -> Call[None] | None:
@@ -115,11 +124,26 @@ class Surface(Protocol):
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
         """Read a message."""
 
+    def vote(self, chat_id: str, message_id: str, score: int) -> Call[None]:
+        """Vote for an assistant message: 1, 0 or -1."""
+
+    def evaluate(self, chat_id: str, message_id: str, inferior_message_ids: Sequence[str]) -> Call[None]:
+        """Say that an assistant message is better than others."""
+
+    def report(self, chat_id: str, message_id: str, report_type: str, reason: str) -> Call[None]:
+        """Report a message: spam, offensive or feedback."""
+
     def open_events(self, chat_id: str, message_id: str) -> Call[None]:
         """Open the event stream of an assistant message."""
 
     def list_models(self) -> Call[list[ModelInfo]]:
         """List the models."""
+
+    def list_plugins(self) -> Call[list[Plugin]]:
+        """List the plugins that the server offers."""
+
+    def get_plugin(self, url: str) -> Call[Plugin]:
+        """Have the server look a plugin up."""
 
 
 def check_size(surface: Surface, question: Question) -> None:
@@ -144,8 +168,11 @@ class Website:
     def create_chat(self) -> Call[str]:
         return Call("POST", "/api/chat", _id)
 
-    def get_chat(self, chat_id: str) -> Call[list[Message]]:
-        return Call("GET", "/api/chat", _messages, {"chat_id": chat_id})
+    def list_chats(self, after: str | None, before: str | None, include_hidden: bool) -> Call[ChatPage]:
+        return Call("GET", "/api/chat", ChatPage.from_json, _list_query(after, before, include_hidden))
+
+    def get_chat(self, chat_id: str) -> Call[Transcript]:
+        return Call("GET", "/api/chat", _transcript, {"chat_id": chat_id})
 
     def probe(self) -> Call[None] | None:
         # The list of chats. Of one chat the website says 404, whatever the trouble is with the server behind it.
@@ -169,12 +196,33 @@ class Website:
         query = {"chat_id": chat_id, "message_id": message_id}
         return Call("GET", "/api/chat/message", Message.from_json, query)
 
+    def vote(self, chat_id: str, message_id: str, score: int) -> Call[None]:
+        body = {"chat_id": chat_id, "message_id": message_id, "score": score}
+        return Call("POST", "/api/chat/vote", _nothing, body=body, on_failure=_NO_ANSWER)
+
+    def evaluate(self, chat_id: str, message_id: str, inferior_message_ids: Sequence[str]) -> Call[None]:
+        body = {"chat_id": chat_id, "message_id": message_id, "inferior_message_ids": list(inferior_message_ids)}
+        return Call("POST", "/api/chat/message_eval", _nothing, body=body, on_failure=_NO_ANSWER)
+
+    def report(self, chat_id: str, message_id: str, report_type: str, reason: str) -> Call[None]:
+        raise UnsupportedError(
+            "the website takes no reports: vote(message, -1) says that an answer is bad, and the inference server "
+            "behind it (token=) takes reports"
+        )
+
     def open_events(self, chat_id: str, message_id: str) -> Call[None]:
         query = {"chat_id": chat_id, "message_id": message_id}
         return Call("GET", "/api/chat/events", _nothing, query, is_stream=True)
 
     def list_models(self) -> Call[list[ModelInfo]]:
         return Call("GET", "/api/chat/models", _models)
+
+    def list_plugins(self) -> Call[list[Plugin]]:
+        return Call("GET", "/api/chat/plugins", _plugins)
+
+    def get_plugin(self, url: str) -> Call[Plugin]:
+        body = {"plugin": {"url": url}}
+        return Call("POST", "/api/chat/plugin_config", Plugin.from_json, body=body, on_failure=_NO_PLUGIN)
 
 
 class OriginalWebsite(Website):
@@ -192,8 +240,12 @@ class Inference:
     def create_chat(self) -> Call[str]:
         return Call("POST", "/chats", _id, body={})
 
-    def get_chat(self, chat_id: str) -> Call[list[Message]]:
-        return Call("GET", _chat_path(chat_id), _messages)
+    def list_chats(self, after: str | None, before: str | None, include_hidden: bool) -> Call[ChatPage]:
+        query = {"limit": str(PAGE_SIZE), **_list_query(after, before, include_hidden)}
+        return Call("GET", "/chats", ChatPage.from_json, query)
+
+    def get_chat(self, chat_id: str) -> Call[Transcript]:
+        return Call("GET", _chat_path(chat_id), _transcript)
 
     def probe(self) -> Call[None] | None:
         return None
@@ -215,11 +267,29 @@ class Inference:
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
         return Call("GET", _message_path(chat_id, message_id), Message.from_json)
 
+    def vote(self, chat_id: str, message_id: str, score: int) -> Call[None]:
+        path = f"{_message_path(chat_id, message_id)}/votes"
+        return Call("POST", path, _nothing, body={"score": score}, on_failure=_NO_ANSWER)
+
+    def evaluate(self, chat_id: str, message_id: str, inferior_message_ids: Sequence[str]) -> Call[None]:
+        path, body = f"{_message_path(chat_id, message_id)}/message_evals", list(inferior_message_ids)
+        return Call("POST", path, _nothing, body={"inferior_message_ids": body}, on_failure=_NO_ANSWER)
+
+    def report(self, chat_id: str, message_id: str, report_type: str, reason: str) -> Call[None]:
+        path, body = f"{_message_path(chat_id, message_id)}/reports", {"report_type": report_type, "reason": reason}
+        return Call("POST", path, _nothing, body=body, on_failure=_NO_ANSWER)
+
     def open_events(self, chat_id: str, message_id: str) -> Call[None]:
         return Call("GET", f"{_message_path(chat_id, message_id)}/events", _nothing, is_stream=True)
 
     def list_models(self) -> Call[list[ModelInfo]]:
         return Call("GET", "/configs/model_configs", _models)
+
+    def list_plugins(self) -> Call[list[Plugin]]:
+        return Call("GET", "/configs/builtin_plugins", _plugins)
+
+    def get_plugin(self, url: str) -> Call[Plugin]:
+        return Call("POST", "/configs/plugin_config", Plugin.from_json, body={"url": url}, on_failure=_NO_PLUGIN)
 
 
 def is_gone(surface: Surface, chat_id: str, send: Callable[[Call[Any]], object]) -> bool:
@@ -252,16 +322,28 @@ def _id(data: Any) -> str:
     value = data.get("id") if isinstance(data, Mapping) else None
     if not isinstance(value, str):
         raise ProtocolError("the server's answer has no id: is this an Open-Assistant server?")
-    if not value.isprintable() or not 0 < len(value) <= ID_LIMIT or not value.strip("."):
+    if not is_id(value):
         raise ProtocolError("the server's answer has an id that cannot be one")
     return value
 
 
-def _messages(data: Any) -> list[Message]:
+def _list_query(after: str | None, before: str | None, include_hidden: bool) -> dict[str, str]:
+    query = {"after": after, "before": before, "include_hidden": "true" if include_hidden else None}
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def _transcript(data: Any) -> Transcript:
     messages = data.get("messages") if isinstance(data, Mapping) else None
     if not isinstance(messages, list):
         raise ProtocolError("the server's chat has no list of messages")
-    return [Message.from_json(item) for item in messages]
+    info = {name: value for name, value in data.items() if name != "messages"}
+    return Transcript(ChatInfo.from_json(info), tuple(map(Message.from_json, messages)))
+
+
+def _plugins(data: Any) -> list[Plugin]:
+    if not isinstance(data, list):
+        raise ProtocolError("the server's answer is not a list of plugins")
+    return [Plugin.from_json(item) for item in data]
 
 
 def _models(data: Any) -> list[ModelInfo]:

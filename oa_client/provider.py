@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from ._async import AsyncStream
+from ._async_stream import AsyncStream
 from ._browser import browser_cookies
 from ._client import Client
 from ._exchange import Exchange
@@ -211,11 +211,12 @@ class OpenAssistant(AsyncGeneratorProvider):
             max_retries=0,
             serialize=False,
         )
-        engine = client._engine
-        exchange = engine.exchange(keep=False)
-        exchange.is_strict = True
-        note(exchange)
-        return engine.start(exchange, question, engine.post_in_new_chat)
+
+        def begin(exchange: Exchange) -> None:
+            exchange.is_strict = True
+            note(exchange)
+
+        return client._engine.ask(question, False, begin)
 
 
 class _Client(Client):

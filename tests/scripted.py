@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from http import HTTPStatus
 from http.client import HTTPMessage, parse_headers
 from io import BytesIO
@@ -499,13 +500,15 @@ def chat_json(chat_id: str, **changes: Any) -> dict[str, Any]:
 
 
 def message_json(message_id: str, chat_id: str, parent_id: str | None, **changes: Any) -> dict[str, Any]:
-    """Return a message as the server sends it: a pending answer but for `changes`."""
+    """Return a message as the server sends it: an answer that has just become pending, but for `changes`."""
+    # Naive, as the server's times are, which are UTC.
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
     message: dict[str, Any] = {
         "id": message_id,
         "parent_id": parent_id,
         "content": None,
         "chat_id": chat_id,
-        "created_at": "2026-11-22T15:30:30.307595",
+        "created_at": now.isoformat(),
         "role": "assistant",
         "state": "pending",
         "score": 0,
@@ -522,11 +525,17 @@ def message_json(message_id: str, chat_id: str, parent_id: str | None, **changes
 
 @dataclass
 class ScriptedChat:
-    """A chat that was created: whether it still shows, and its messages by id, as JSON."""
+    """
+    A chat that was created: whether it still shows, and its messages by id, as JSON.
+
+    Attributes:
+        changes: fields of the chat that a client has changed.
+    """
 
     id: str
     hidden: bool = False
     deleted: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -783,9 +792,11 @@ class OpenAssistantScript(ScriptedServer):
         _, chat_id, _ = self.route(request)
         with self._changed:
             chat = self._find_chat(chat_id)
-            messages = list(chat.messages.values()) if chat else []
+            # The real servers send them in no order.
+            messages = list(chat.messages.values())[::-1] if chat else []
+            changes = dict(chat.changes) if chat else {}
         if chat:
-            self.send_json(connection, chat_json(chat_id, hidden=chat.hidden, messages=messages))
+            self.send_json(connection, chat_json(chat_id, **changes, messages=messages))
         else:
             self._send_no_chat(connection, website_status=404)
 
@@ -799,7 +810,8 @@ class OpenAssistantScript(ScriptedServer):
         with self.update():
             chat = self._find_chat(chat_id)
             if chat:
-                chat.hidden = request.json().get("hidden", chat.hidden)
+                chat.changes.update({name: value for name, value in request.json().items() if name != "chat_id"})
+                chat.hidden = chat.changes.get("hidden", False)
         if chat:
             self.send_text(connection, "" if self.surface == "website" else "null")
         else:

@@ -558,7 +558,8 @@ def test_preset_is_looked_up(surface: Surface) -> None:
 
         bodies = [request.json() for request in script.requests if request.path.endswith("assistant_message")]
 
-    assert len(seen) == 1
+    # The second time for the model that is not in the list, which may be old.
+    assert len(seen) == 2
     assert [body["sampling_parameters"] for body in bodies] == [{"top_k": 50}, {"top_k": 50}]
 
 

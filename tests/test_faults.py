@@ -1097,7 +1097,7 @@ async def read_async(scene: Scene, settings: Settings, settle: Settle) -> Seen:
 )
 def test_fault(row: Row, surface: Surface, face: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user sees what the row says, with all that came, and nothing is left."""
-    for name in ("_stream.FIRST_PAUSE", "_cleanup.FIRST_PAUSE", "_retry.FIRST_DELAY"):
+    for name in ("_clock.FIRST_PAUSE", "_cleanup.FIRST_PAUSE", "_retry.FIRST_DELAY"):
         monkeypatch.setattr(f"oa_client.{name}", 0.01)
     with ExitStack() as stack:
         scene = Scene(surface, monkeypatch, stack)

@@ -25,27 +25,16 @@ PUBLIC = [pytest.param(getattr(oa_client, name), id=name) for name in oa_client.
 CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 # Each module may import those before it. One that is not listed must not close a circle.
 ORDER = [
-    *(
-        "_errors",
-        "_models",
-        "_events",
-        "_question",
-        "_wire",
-        "_target",
-        "_clock",
-        "_sse",
-        "_transport",
-        "_fork",
-        "_workers",
-    ),
-    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine", "_poller", "_feed", "_client", "_async"),
-    *("__init__", "_browser", "provider", "_cli", "__main__"),
+    *("_errors", "_models", "_tree", "_transcript", "_events", "_question", "_wire", "_target", "_clock", "_sse"),
+    *("_transport", "_fork", "_workers", "_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine"),
+    *("_conversation", "_listing", "_chat", "_client", "_poller", "_feed", "_hop", "_async_stream", "_async_chat"),
+    *("_async", "__init__", "_browser", "provider", "_cli", "__main__"),
 ]
 HOMES = {
     "sseclient": {"_sse"},
     "urllib3": {"_transport"},
     "requests": {"_transport", "_errors", "_client", "_async"},  # in the clients for the type of `session=`
-    "anyio": {"_feed", "_async"},
+    "anyio": {"_feed", "_hop", "_async_stream"},
     "browser_cookie3": {"_browser"},
     "click": {"_cli"},
     "rich": {"_cli"},

@@ -291,7 +291,7 @@ def test_script_answers_the_life_of_a_chat(surface: Surface, http: requests.Sess
     assert ("c1", "p1", "m1", "p1") == (made, prompt["id"], answer["id"], answer["parent_id"])
     assert ("pending", "complete") == (queued["state"], stored["state"])
     assert ("Hello world", stored) == (heard.text, heard.message)
-    assert ["p1", "m1"] == [message["id"] for message in shown["messages"]]
+    assert ["m1", "p1"] == [message["id"] for message in shown["messages"]]
     assert hidden
     assert (200, b"", ["c1"], []) == (
         deleted.status_code,

@@ -151,7 +151,9 @@ class Failures:
             words.append(str(detail)[:DETAIL_LIMIT])
         if status < 400:
             words.append(f"redirects are refused{_destination(response)}")
-        hint = advice(status, self._target.surface, bool(self._target.credentials))
+        hint = (call.on_failure if status == 500 else "") or advice(
+            status, self._target.surface, bool(self._target.credentials)
+        )
         if hint and not is_page:
             words.append(hint)
         error = error_class(status)(

@@ -1,0 +1,85 @@
+"""The list of a user's chats, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ._engine import Engine
+from ._errors import ConfigurationError, ProtocolError
+from ._models import ChatInfo, ChatPage
+from ._wire import Call, Surface
+
+
+class Walk:
+    """
+    A way through the pages of the list.
+
+    Args:
+        engine: of the client.
+        after: a cursor; the way begins behind it and leads to older chats, as without a cursor.
+        before: a cursor; the way begins before it and leads to newer chats.
+        include_hidden: whether to list those that are hidden.
+
+    Raises:
+        ConfigurationError: if both cursors are given, or one is none.
+    """
+
+    def __init__(self, engine: Engine, after: str | None, before: str | None, include_hidden: bool) -> None:
+        if after is not None and before is not None:
+            raise ConfigurationError("after and before are both given: the list is walked in one direction")
+        for name, cursor in (("after", after), ("before", before)):
+            if cursor is not None and (not isinstance(cursor, str) or not cursor):
+                raise ConfigurationError(f"{name} must be a cursor: ChatPage.next, or ChatPage.prev")
+        self._engine = engine
+        self._leads_to_newer = before is not None
+        self._cursor = after or before
+        self._include_hidden = bool(include_hidden)
+        self._is_over = False
+
+    def next_page(self) -> ChatPage | None:
+        """Ask for the next page; None is the end. After an error it can be called again."""
+        if self._is_over:
+            return None
+        page = self._engine.send(self._call)
+        cursor = page.prev if self._leads_to_newer else page.next
+        if page.chats and cursor is not None and cursor == self._cursor:
+            raise ProtocolError("the server's list of chats goes round in circles")
+        self._cursor = cursor
+        # Behind the last of the newer ones the servers still name a cursor.
+        self._is_over = cursor is None or not page.chats
+        return page if page.chats else None
+
+    def order(self, page: ChatPage) -> Iterator[ChatInfo]:
+        """Return the chats of a page in the order of the way; pages have the newest first, wherever it leads."""
+        return iter(page.chats[::-1] if self._leads_to_newer else page.chats)
+
+    def _call(self, surface: Surface) -> Call[ChatPage]:
+        if self._leads_to_newer:
+            return surface.list_chats(None, self._cursor, self._include_hidden)
+        return surface.list_chats(self._cursor, None, self._include_hidden)
+
+
+class ChatList(Iterator[ChatInfo]):
+    """
+    The chats of a user, asked for page by page as they are iterated; see `Client.list_chats`.
+
+    Iterating raises what the calls of a client raise, and can be gone on with after that.
+    """
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+        self._chats: Iterator[ChatInfo] = iter(())
+
+    def __next__(self) -> ChatInfo:
+        while True:
+            for chat in self._chats:
+                return chat
+            page = self._walk.next_page()
+            if page is None:
+                raise StopIteration
+            self._chats = self._walk.order(page)
+
+    def pages(self) -> Iterator[ChatPage]:
+        """Yield the pages that are left, each with the newest first, and with the cursors of its neighbours."""
+        while (page := self._walk.next_page()) is not None:
+            yield page
