@@ -25,8 +25,8 @@ PUBLIC = [pytest.param(getattr(oa_client, name), id=name) for name in oa_client.
 CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 # Each module may import those before it. One that is not listed must not close a circle.
 ORDER = [
-    *("_errors", "_models", "_tree", "_transcript", "_events", "_question", "_wire", "_target", "_clock", "_sse"),
-    *("_transport", "_fork", "_workers", "_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine"),
+    *("_errors", "_models", "_tree", "_markdown", "_transcript", "_events", "_question", "_wire", "_target", "_clock"),
+    *("_sse", "_transport", "_fork", "_workers", "_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine"),
     *("_conversation", "_listing", "_chat", "_client", "_poller", "_feed", "_hop", "_async_stream", "_async_chat"),
     *("_async", "__init__", "_browser", "provider", "_cli", "__main__"),
 ]
