@@ -6,7 +6,8 @@ import base64
 import secrets
 from typing import Any
 
-from oa_client.local._fields import ANSWER, CHAT_CHANGES, PROMPT, read_body
+from oa_client.local._bodies import ANSWER, CHAT_CHANGES, PROMPT
+from oa_client.local._fields import read_body
 from oa_client.local._models import Models
 from oa_client.local._refusals import BreakdownError, RefusalError
 from oa_client.local._store import FINISHED, Chat, Message, Store

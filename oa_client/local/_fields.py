@@ -1,5 +1,5 @@
 """
-Request bodies: what they may hold, and the words in which the server refuses the rest.
+The fields of request bodies: what they may hold, and the words in which the server refuses the rest.
 
 The words, and the leniency (a number passes for a text, "on" for true), are those of pydantic 1.10,
 with which the real server checks its requests.
@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from oa_client.local._refusals import BreakdownError, RefusalError
@@ -119,32 +120,46 @@ def read_number(value: Any) -> float:
     return number
 
 
-def read_sampling(value: Any) -> dict[str, Any]:
-    """The sampling parameters, all six of them."""
-    return _read_fields(value, SAMPLING)
-
-
-def read_plugins(value: Any) -> list[dict[str, Any]]:
-    """A list of plugin entries."""
-    if not isinstance(value, list):
-        raise InvalidError(invalid("value is not a valid list", "type_error.list"))
-    plugins: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
-    for index, entry in enumerate(value):
-        try:
-            plugins.append(_read_fields(entry, PLUGIN))
-        except InvalidError as error:
-            errors += [{**one, "loc": [index, *one["loc"]]} for one in error.errors]
-    if errors:
-        raise InvalidError(*errors)
+def read_raw(value: Any) -> Any:
+    """Any value that JSON can hold."""
     try:
-        json.dumps(plugins, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):  # a plugin's own settings can hold anything
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
         raise BreakdownError(empty=True) from None
-    return plugins
+    return value
 
 
-def _read_object(value: Any) -> dict[str, Any]:
+def read_object(value: Any) -> dict[str, Any]:
+    """An object with whatever is in it."""
+    return dict(read_raw(_as_object(value)))
+
+
+def read_fields(fields: Mapping[str, Field]) -> Callable[[Any], dict[str, Any]]:
+    """Make a reader of an object that has these fields; others are ignored."""
+    return partial(_read_fields, fields=fields)
+
+
+def read_list(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    """Make a reader of a list, each item of which `read` takes."""
+
+    def read_items(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise InvalidError(invalid("value is not a valid list", "type_error.list"))
+        items: list[Any] = []
+        errors: list[dict[str, Any]] = []
+        for index, item in enumerate(value):
+            try:
+                items.append(read(item))
+            except InvalidError as error:
+                errors += [{**one, "loc": [index, *one["loc"]]} for one in error.errors]
+        if errors:
+            raise InvalidError(*errors)
+        return items
+
+    return read_items
+
+
+def _as_object(value: Any) -> dict[str, Any]:
     if value == []:  # pydantic makes a dict of it
         return {}
     if not isinstance(value, dict):
@@ -153,7 +168,7 @@ def _read_object(value: Any) -> dict[str, Any]:
 
 
 def _read_fields(body: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
-    given = _read_object(body)
+    given = _as_object(body)
     values: dict[str, Any] = {}
     errors: list[dict[str, Any]] = []
     for name, field in fields.items():
@@ -173,42 +188,3 @@ def _read_fields(body: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
     if errors:
         raise InvalidError(*errors)
     return values
-
-
-SAMPLING = {
-    "top_k": Field(read_integer, nullable=True),
-    "top_p": Field(read_number, nullable=True),
-    "typical_p": Field(read_number, nullable=True),
-    "temperature": Field(read_number, nullable=True),
-    "repetition_penalty": Field(read_number, nullable=True),
-    "max_new_tokens": Field(read_integer, default=1024),
-}
-
-PLUGIN = {
-    "url": Field(read_text, required=True),
-    "enabled": Field(read_boolean, default=True),
-    "plugin_config": Field(_read_object, nullable=True),
-    "trusted": Field(read_boolean, nullable=True, default=False),
-}
-
-CHAT_CHANGES = {
-    "title": Field(read_title, nullable=True),
-    "hidden": Field(read_boolean, nullable=True),
-    "allow_data_use": Field(read_boolean, nullable=True),
-    "active_thread_tail_message_id": Field(read_text, nullable=True),
-}
-
-PROMPT = {
-    "parent_id": Field(read_text, nullable=True),
-    "content": Field(read_text, required=True),
-}
-
-ANSWER = {
-    "parent_id": Field(read_text, required=True),
-    "model_config_name": Field(read_text, required=True),
-    "sampling_parameters": Field(read_sampling, default=read_sampling({})),
-    "system_prompt": Field(read_text, nullable=True),
-    "user_profile": Field(read_text, nullable=True),
-    "user_response_instructions": Field(read_text, nullable=True),
-    "plugins": Field(read_plugins, default=[]),
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from oa_client.local._fields import read_sampling
+from oa_client.local._bodies import read_sampling
 
 ALIAS = "OA_SFT_Llama_30B_6"
 """The name that clients of the hosted service send when they name no other."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -17,24 +15,23 @@ from starlette.types import ASGIApp
 from oa_client.local._assistant import Assistant
 from oa_client.local._events import EventStream, Pace, stream_events
 from oa_client.local._fields import InvalidError, read_boolean
-from oa_client.local._http import (
-    Handler,
-    TooLargeError,
-    compact_json,
-    header,
-    media_type,
-    read_bytes,
-    same_secret,
+from oa_client.local._http import Handler, header, same_secret
+from oa_client.local._nextjs import (
+    CLOSING,
+    EXCEPTION_HANDLERS,
+    UnreadableError,
+    bare_response,
+    json_response,
+    lost,
+    read_object,
+    server_error,
+    told,
 )
 from oa_client.local._refusals import BreakdownError, RefusalError
 
 COOKIE = "next-auth.session-token"
-BODY_BYTES = 1 << 20
 PAGE_SIZE = 20
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-CLOSING = [(b"keep-alive", b"timeout=5"), (b"connection", b"close")]
-"""The headers of every answer. Nothing is kept alive, whatever the first one says."""
 
 Failure = Callable[["RefusalError | BreakdownError"], Response]
 
@@ -51,18 +48,15 @@ class Website:
         """The surface as an application."""
         table: dict[str, Handler] = {
             "/api/chat": self._chat,
-            "/api/chat/prompter_message": self._guarded(self._post_prompt, _told),
-            "/api/chat/assistant_message": self._guarded(self._post_answer, _told),
-            "/api/chat/events": self._guarded(self._events, _server_error),
-            "/api/chat/message": self._guarded(self._get_message, _server_error),
-            "/api/chat/models": self._guarded(self._models, _server_error),
+            "/api/chat/prompter_message": self._guarded(self._post_prompt, told),
+            "/api/chat/assistant_message": self._guarded(self._post_answer, told),
+            "/api/chat/events": self._guarded(self._events, server_error),
+            "/api/chat/message": self._guarded(self._get_message, server_error),
+            "/api/chat/models": self._guarded(self._models, server_error),
         }
         app = Starlette(
             routes=[Route(path, handler, methods=METHODS) for path, handler in table.items()],
-            exception_handlers={
-                HTTPException: _not_found,
-                ClientDisconnect: _gone,
-            },
+            exception_handlers=EXCEPTION_HANDLERS,
         )
         app.router.redirect_slashes = False
         return app
@@ -72,11 +66,11 @@ class Website:
 
         async def guarded(request: Request) -> Response:
             if not self._signed_in(request):
-                return _bare(403)
+                return bare_response(403)
             try:
                 return await handler(request)
             except UnreadableError as error:
-                return _bare(error.status, error.text)
+                return bare_response(error.status, error.text)
             except (RefusalError, BreakdownError) as error:
                 return failure(error)
 
@@ -101,7 +95,7 @@ class Website:
     async def _chat(self, request: Request) -> Response:
         """Answer any method of `/api/chat`, of which GET has two meanings."""
         handler: Handler = _no_such_method
-        failure: Failure = _server_error
+        failure: Failure = server_error
         match request.method:
             case "POST":
                 handler = self._create_chat
@@ -110,14 +104,14 @@ class Website:
             case "DELETE":
                 handler = self._delete_chat
             case "GET" if request.query_params.get("chat_id"):
-                handler, failure = self._get_chat, _lost
+                handler, failure = self._get_chat, lost
             case "GET":
                 handler = self._list_chats
         return await self._guarded(handler, failure)(request)
 
     async def _create_chat(self, request: Request) -> Response:
-        await _read_object(request)
-        return _json(self._assistant.create_chat().summary())
+        await read_object(request)
+        return json_response(self._assistant.create_chat().summary())
 
     async def _list_chats(self, request: Request) -> Response:
         query = request.query_params
@@ -127,78 +121,44 @@ class Website:
             before=query.get("before"),
             include_hidden=_read_flag(query.get("include_hidden")),
         )
-        return _json(page)
+        return json_response(page)
 
     async def _get_chat(self, request: Request) -> Response:
-        return _json(self._assistant.chat(request.query_params["chat_id"]).to_json())
+        return json_response(self._assistant.chat(request.query_params["chat_id"]).to_json())
 
     async def _update_chat(self, request: Request) -> Response:
-        body = await _read_object(request)
+        body = await read_object(request)
         self._assistant.update_chat(_chat_id(body), body)
-        return _bare(200)
+        return bare_response(200)
 
     async def _delete_chat(self, request: Request) -> Response:
         self._assistant.delete_chat(request.query_params.get("chat_id", ""))
-        return _bare(200)
+        return bare_response(200)
 
     async def _post_prompt(self, request: Request) -> Response:
-        body = await _read_object(request)
-        return _json(self._assistant.post_prompt(_chat_id(body), body).to_json())
+        body = await read_object(request)
+        return json_response(self._assistant.post_prompt(_chat_id(body), body).to_json())
 
     async def _post_answer(self, request: Request) -> Response:
-        return _json(self._assistant.post_answer(await _read_object(request)).to_json())
+        return json_response(self._assistant.post_answer(await read_object(request)).to_json())
 
     async def _get_message(self, request: Request) -> Response:
         query = request.query_params
         message = self._assistant.message(query.get("chat_id", ""), query.get("message_id", ""))
-        return _json(message.to_json())
+        return json_response(message.to_json())
 
     async def _models(self, request: Request) -> Response:
-        return _json(self._assistant.models.to_json())
+        return json_response(self._assistant.models.to_json())
 
     async def _events(self, request: Request) -> Response:
         query = request.query_params
         job = self._assistant.job(query.get("chat_id", ""), query.get("message_id", ""))
         if job is None:
-            return _bare(200)
+            return bare_response(200)
         stream = EventStream(stream_events(job, self._assistant.workers, self._pace), ping=self._pace.ping)
         # The website passes the events on without the headers that came with them.
         stream.raw_headers = list(CLOSING)
         return stream
-
-
-class UnreadableError(Exception):
-    """A body with which the website does not even get as far as the route."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(status, text)
-        self.status = status
-        self.text = text
-
-
-async def _read_object(request: Request) -> dict[str, Any]:
-    """
-    The body as the route of the website sees it: nothing in it unless it is a JSON object.
-
-    Raises:
-        UnreadableError: if it is too large, or its content type is JSON's but it is none.
-    """
-    try:
-        body = await read_bytes(request, BODY_BYTES)
-    except TooLargeError:
-        raise UnreadableError(413, "Body exceeded 1mb limit") from None
-    if not body or media_type(request) not in ("application/json", "application/ld+json"):
-        return {}
-    try:
-        value = json.loads(body.decode(errors="replace"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise UnreadableError(400, "Invalid JSON") from None
-    return value if isinstance(value, dict) else {}
-
-
-def _refuse_constant(name: str) -> None:
-    """JavaScript's JSON has no NaN and no Infinity."""
-    raise ValueError(name)
 
 
 def _chat_id(body: dict[str, Any]) -> str:
@@ -213,48 +173,5 @@ def _read_flag(value: str | None) -> bool:
         raise BreakdownError(empty=False) from None
 
 
-def _json(content: Any, status: int = 200) -> Response:
-    response = Response(compact_json(content), status, media_type="application/json; charset=utf-8")
-    response.raw_headers += CLOSING
-    return response
-
-
-def _bare(status: int, text: str = "") -> Response:
-    """An answer without content type and length, as most of the website's are."""
-    response = Response(text, status)
-    response.raw_headers = list(CLOSING)
-    return response
-
-
-def _server_error(error: RefusalError | BreakdownError) -> Response:
-    return _bare(500, "Internal Server Error")
-
-
-def _lost(error: RefusalError | BreakdownError) -> Response:
-    return _bare(404)
-
-
-def _told(error: RefusalError | BreakdownError) -> Response:
-    """The failures of the two message routes, the only ones that give a reason."""
-    if isinstance(error, RefusalError):
-        return _json({"message": error.detail}, error.status)
-    return _json({"message": "Something went wrong"}, 500)
-
-
 async def _no_such_method(request: Request) -> Response:
-    return _bare(404)
-
-
-async def _not_found(request: Request, error: Exception) -> Response:
-    if (path := request.url.path) != "/" and path.endswith("/"):
-        response = _bare(308)
-        response.headers["location"] = path.rstrip("/")
-        return response
-    page = _bare(404, "<!DOCTYPE html><title>404: This page could not be found</title>")
-    page.headers["content-type"] = "text/html; charset=utf-8"
-    return page
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    """The client left in the middle of its request; nobody sees this."""
-    return Response(status_code=400)
+    return bare_response(404)

@@ -206,6 +206,22 @@ def test_a_malformed_body_gets_an_answer(
     assert capfd.readouterr().err == ""
 
 
+PARAMETER = {"name": "q", "in_": "query", "description": "", "required": True, "schema_": {"type": "string"}}
+ENDPOINT = {"path": "/", "type": "get", "summary": "", "operation_id": "x", "url": "u", "params": [PARAMETER]}
+
+
+def plugin(**changes: object) -> dict[str, object]:
+    """A plugin as a client names it."""
+    config = {
+        **dict.fromkeys(("schema_version", "name_for_model", "name_for_human"), "x"),
+        **dict.fromkeys(("description_for_model", "description_for_human"), "x"),
+        "api": {"type": "openapi", "url": "u"},
+        "auth": {"type": "none"},
+        **changes,
+    }
+    return {"url": "u", "plugin_config": config}
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "detail"),
     [
@@ -217,7 +233,12 @@ def test_a_malformed_body_gets_an_answer(
         pytest.param({"sampling_parameters": 1}, 422, "value is not a valid dict", id="object"),
         pytest.param({"plugins": {}}, 422, "value is not a valid list", id="plugins"),
         pytest.param({"plugins": [{"enabled": "off"}, 5]}, 422, "value is not a valid dict", id="plugin"),
-        pytest.param({"plugins": [{"url": "u", "plugin_config": {"a": "\ud800"}}]}, 500, None, id="plugin's text"),
+        pytest.param({"plugins": [{"url": "u", "plugin_config": {}}]}, 422, "field required", id="plugin's fields"),
+        pytest.param({"plugins": [plugin(contact_email="\ud800")]}, 500, None, id="plugin's text"),
+        pytest.param({"plugins": [plugin(endpoints=[ENDPOINT])]}, 200, None, id="plugin's endpoint"),
+        pytest.param(
+            {"plugins": [plugin(endpoints=[{**ENDPOINT, "payload": {"a": "\ud800"}}])]}, 500, None, id="payload"
+        ),
         pytest.param({"plugins": [{"url": "u", "trusted": []}]}, 422, "could not be parsed", id="boolean"),
     ],
 )

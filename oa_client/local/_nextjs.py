@@ -1,0 +1,98 @@
+"""How Next.js, which the website is built with, reads requests and words its answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from oa_client.local._fastapi import gone
+from oa_client.local._http import TooLargeError, compact_json, media_type, read_bytes
+from oa_client.local._refusals import BreakdownError, RefusalError
+
+BODY_BYTES = 1 << 20
+
+CLOSING = [(b"keep-alive", b"timeout=5"), (b"connection", b"close")]
+"""The headers of every answer. Nothing is kept alive, whatever the first one says."""
+
+
+class UnreadableError(Exception):
+    """A body with which the website does not even get as far as the route."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """
+    The body as the route of the website sees it: nothing in it unless it is a JSON object.
+
+    Raises:
+        UnreadableError: if it is too large, or its content type is JSON's but it is none.
+    """
+    try:
+        body = await read_bytes(request, BODY_BYTES)
+    except TooLargeError:
+        raise UnreadableError(413, "Body exceeded 1mb limit") from None
+    if not body or media_type(request) not in ("application/json", "application/ld+json"):
+        return {}
+    try:
+        value = json.loads(body.decode(errors="replace"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise UnreadableError(400, "Invalid JSON") from None
+    return value if isinstance(value, dict) else {}
+
+
+def _refuse_constant(name: str) -> None:
+    """JavaScript's JSON has no NaN and no Infinity."""
+    raise ValueError(name)
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    """An answer in JSON."""
+    response = Response(compact_json(content), status, media_type="application/json; charset=utf-8")
+    response.raw_headers += CLOSING
+    return response
+
+
+def bare_response(status: int, text: str = "") -> Response:
+    """An answer without content type and length, as most of the website's are."""
+    response = Response(text, status)
+    response.raw_headers = list(CLOSING)
+    return response
+
+
+def server_error(error: RefusalError | BreakdownError) -> Response:
+    """A failure of most routes, whatever its reason."""
+    return bare_response(500, "Internal Server Error")
+
+
+def lost(error: RefusalError | BreakdownError) -> Response:
+    """A failure of the route that gets a chat, whatever its reason."""
+    return bare_response(404)
+
+
+def told(error: RefusalError | BreakdownError) -> Response:
+    """A failure of the two message routes, the only ones that give a reason."""
+    if isinstance(error, RefusalError):
+        return json_response({"message": error.detail}, error.status)
+    return json_response({"message": "Something went wrong"}, 500)
+
+
+async def not_found(request: Request, error: Exception) -> Response:
+    """The answer where there is no such path: a redirect if only a slash is too much, else a page."""
+    if (path := request.url.path) != "/" and path.endswith("/"):
+        response = bare_response(308)
+        response.headers["location"] = path.rstrip("/")
+        return response
+    page = bare_response(404, "<!DOCTYPE html><title>404: This page could not be found</title>")
+    page.headers["content-type"] = "text/html; charset=utf-8"
+    return page
+
+
+EXCEPTION_HANDLERS = {HTTPException: not_found, ClientDisconnect: gone}
