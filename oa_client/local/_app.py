@@ -8,16 +8,19 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from oa_client.local._accounts import Accounts
 from oa_client.local._assistant import Assistant
+from oa_client.local._auth import Auth
 from oa_client.local._events import Pace
 from oa_client.local._inference import Inference
 from oa_client.local._website import Website
 
 
-def create_app(assistant: Assistant, *, port: int, token: str, session: str, pace: Pace) -> ASGIApp:
-    """The whole server as one application."""
-    website = Website(assistant, session, pace).app()
-    inference = Inference(assistant, token, pace).app()
+def create_app(assistant: Assistant, accounts: Accounts, *, root: str, debug_login: bool, pace: Pace) -> ASGIApp:
+    """The whole server, whose own address is `root`, as one application."""
+    website = Website(assistant, accounts, pace).app()
+    inference = Inference(assistant, Auth(accounts, root, debug_login), pace).app()
+    port = urlsplit(root).port
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -31,7 +34,7 @@ def create_app(assistant: Assistant, *, port: int, token: str, session: str, pac
     return app
 
 
-def _is_local(headers: dict[bytes, bytes], port: int) -> bool:
+def _is_local(headers: dict[bytes, bytes], port: int | None) -> bool:
     """
     Whether the request was meant for this server, and by something on this machine.
 
@@ -44,7 +47,7 @@ def _is_local(headers: dict[bytes, bytes], port: int) -> bool:
     return origin is None or _is_own(origin.decode("latin-1"), port)
 
 
-def _is_own(url: str, port: int) -> bool:
+def _is_own(url: str, port: int | None) -> bool:
     try:
         parts = urlsplit(url)
         if (parts.scheme, parts.port) != ("http", port) or parts.path or parts.username is not None:

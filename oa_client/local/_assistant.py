@@ -6,6 +6,7 @@ import base64
 import secrets
 from typing import Any
 
+from oa_client.local._accounts import Accounts
 from oa_client.local._bodies import ANSWER, CHAT_CHANGES, PROMPT
 from oa_client.local._fields import read_body
 from oa_client.local._models import Models
@@ -21,38 +22,43 @@ PLUGIN_DEPTH = 4
 
 class Assistant:
     """
-    The chats of one user, and the answers in them.
+    The chats of all users, and the answers in them.
 
-    For one thread only, the event loop's. Every method can raise `RefusalError` and `BreakdownError`
-    where the real server refuses or stumbles.
+    For one thread only, the event loop's. To everybody but its user a chat does not exist. Every
+    method can raise `RefusalError` and `BreakdownError` where the real server refuses or stumbles.
     """
 
-    def __init__(self, workers: Workers, models: Models) -> None:
+    def __init__(self, workers: Workers, models: Models, accounts: Accounts) -> None:
         self.models = models
         self.workers = workers
+        self._accounts = accounts
         self._store = Store()
         self._jobs: dict[str, Job] = {}  # by the id of the answer, while its chat exists
 
-    def create_chat(self) -> Chat:
-        """Make an empty chat."""
-        return self._store.create_chat()
+    def create_chat(self, user_id: str) -> Chat:
+        """Make an empty chat for a user, who must exist."""
+        if self._accounts.user(user_id) is None:
+            raise RefusalError(404, "User not found")
+        return self._store.create_chat(user_id)
 
-    def chat(self, chat_id: str) -> Chat:
-        """The chat with this id."""
-        if (chat := self._store.chat(chat_id)) is None:
+    def chat(self, user_id: str, chat_id: str) -> Chat:
+        """The user's chat with this id."""
+        if (chat := self._store.chat(user_id, chat_id)) is None:
             raise RefusalError(404, "Chat not found")
         return chat
 
-    def list_chats(self, *, limit: int, after: str | None, before: str | None, include_hidden: bool) -> dict[str, Any]:
+    def list_chats(
+        self, user_id: str, *, limit: int, after: str | None, before: str | None, include_hidden: bool
+    ) -> dict[str, Any]:
         """
-        One page of chats, the newest first, with the cursors of its neighbours.
+        One page of the user's chats, the newest first, with the cursors of its neighbours.
 
         Cursors are chat ids in base64. Past either end the page is empty and the cursor comes back as
         that of the other direction.
         """
         if after and before:
             raise RefusalError(400, "Cannot specify both after and before.")
-        chats = [chat for chat in self._store.chats() if include_hidden or not chat.hidden]
+        chats = [chat for chat in self._store.chats(user_id) if include_hidden or not chat.hidden]
         if before:
             oldest_first = [chat for chat in chats if chat.id > _from_cursor(before)]
             page = oldest_first[:limit][::-1]
@@ -69,31 +75,31 @@ class Assistant:
             "prev": _to_cursor(page[0].id) if more_before else None,
         }
 
-    def update_chat(self, chat_id: str, body: Any) -> None:
+    def update_chat(self, user_id: str, chat_id: str, body: Any) -> None:
         """Change what the body names; null changes nothing."""
         changes = read_body(body, CHAT_CHANGES)
-        if (chat := self._store.chat(chat_id)) is None:
+        if (chat := self._store.chat(user_id, chat_id)) is None:
             raise BreakdownError(empty=True)
         for name, value in changes.items():
             if value is not None:
                 setattr(chat, name, value)
 
-    def delete_chat(self, chat_id: str) -> None:
+    def delete_chat(self, user_id: str, chat_id: str) -> None:
         """
         Delete the chat, and stop what is being written in it within one token.
 
         Whoever reads those answers hears nothing more, not even the end.
         """
-        chat = self.chat(chat_id)
+        chat = self.chat(user_id, chat_id)
         self._store.delete_chat(chat)
         for message_id in chat.messages:
             if (job := self._jobs.pop(message_id, None)) is not None:
                 job.cancel()
 
-    def post_prompt(self, chat_id: str, body: Any) -> Message:
+    def post_prompt(self, user_id: str, chat_id: str, body: Any) -> Message:
         """Add what the user says to a chat."""
         prompt = read_body(body, PROMPT)
-        if (chat := self._store.chat(chat_id)) is None:
+        if (chat := self._store.chat(user_id, chat_id)) is None:
             raise BreakdownError(empty=True)
         parent_id = prompt["parent_id"]
         if parent_id is None:
@@ -107,44 +113,52 @@ class Assistant:
             raise RefusalError(400, "Parent message is not complete")
         return self._store.add_prompt(chat, parent_id, prompt["content"])
 
-    def post_answer(self, body: Any) -> Message:
+    def post_answer(self, user_id: str, body: Any) -> Message:
         """
         Have a prompt answered. Only the prompt's id says in which chat.
 
-        Answers still waiting to other prompts, in any chat, are cancelled; those who read them are
-        told nothing.
+        The user's answers still waiting to other prompts, in any chat, are cancelled, even if this
+        one then fails; those who read them are told nothing.
         """
         request = read_body(body, ANSWER)
         if (name := request["model_config_name"]) not in self.models:
             raise RefusalError(422, f"Model {name} not found")
-        prompt = self._store.message(request["parent_id"])
+        parent_id = request["parent_id"]
+        self._cancel_waiting(user_id, parent_id)
+        prompt = self._store.message(parent_id)
         if prompt is None or prompt.role != "prompter":
             raise BreakdownError(empty=True)
-        self._cancel_waiting(prompt)
+        if self._store.user_id(prompt) != user_id:
+            raise RefusalError(400, "Message not found")
         answer = self._store.add_answer(prompt, self._work_parameters(request))
         job = Job(answer, self._conversation(prompt, request), request["sampling_parameters"])
         self._jobs[answer.id] = job
         self.workers.submit(job)
         return answer
 
-    def message(self, chat_id: str, message_id: str) -> Message:
+    def message(self, user_id: str, chat_id: str, message_id: str) -> Message:
         """One message of a chat."""
         message = self._store.message(message_id)
-        if message is None or message.chat_id != chat_id:
+        if message is None or message.chat_id != chat_id or self._store.user_id(message) != user_id:
             raise BreakdownError(empty=False)
         return message
 
-    def job(self, chat_id: str, message_id: str) -> Job | None:
+    def job(self, user_id: str, chat_id: str, message_id: str) -> Job | None:
         """The job whose events can be read; None when the answer is finished, read or not."""
-        message = self.message(chat_id, message_id)
+        message = self.message(user_id, chat_id, message_id)
         if message.role != "assistant":
             raise RefusalError(400, "Only assistant messages can be streamed.")
         return None if message.state in FINISHED else self._jobs[message_id]
 
-    def _cancel_waiting(self, prompt: Message) -> None:
+    def _cancel_waiting(self, user_id: str, parent_id: str) -> None:
         for job in self._jobs.values():
-            if job.message.state == "pending" and job.message.parent_id != prompt.id:
-                job.message.state = "cancelled"
+            message = job.message
+            if (
+                message.state == "pending"
+                and message.parent_id != parent_id
+                and self._store.user_id(message) == user_id
+            ):
+                message.state = "cancelled"
                 job.cancel()
 
     def _work_parameters(self, request: dict[str, Any]) -> dict[str, Any]:

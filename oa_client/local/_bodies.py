@@ -93,3 +93,9 @@ ANSWER = {
     "user_response_instructions": Field(read_text, nullable=True),
     "plugins": Field(read_list(read_fields(PLUGIN)), default=[]),
 }
+
+TRUSTED_CLIENT = {
+    name: Field(read_text, required=True)
+    for name in ("api_key", "client", "user_id", "provider_account_id", "username")
+}
+"""What the `TrustedClient` header holds."""

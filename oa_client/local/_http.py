@@ -1,8 +1,7 @@
-"""What both surfaces need of HTTP: bodies read up to a limit, credentials and JSON answers."""
+"""What both surfaces need of HTTP: bodies read up to a limit, headers and JSON answers."""
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 MOST_DISCARDED = 64 << 20  # bytes read past a limit, so that the client gets to read the refusal
 
 Handler = Callable[[Request], Awaitable[Response]]
+UserHandler = Callable[[Request, str], Awaitable[Response]]
+"""A handler that is told the id of the user who asks."""
 
 
 class TooLargeError(Exception):
@@ -70,8 +71,3 @@ def media_type(request: Request) -> str:
 def header(request: Request, name: bytes) -> bytes:
     """A header's bytes as they came, b"" if it is missing."""
     return next((value for key, value in request.scope["headers"] if key == name), b"")
-
-
-def same_secret(given: bytes, secret: str) -> bool:
-    """Compare a credential, in a time that does not tell how much of it is right."""
-    return hmac.compare_digest(given, secret.encode())

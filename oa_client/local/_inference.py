@@ -1,4 +1,4 @@
-"""The surface of the inference server: `/chats…`, with a bearer token."""
+"""The surface of the inference server: `/chats…`, with a bearer token or on behalf of a trusted client."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from oa_client.local._assistant import Assistant
+from oa_client.local._auth import Auth
 from oa_client.local._events import EventStream, Pace, stream_events
-from oa_client.local._fastapi import EXCEPTION_HANDLERS, json_response, read_json, read_query, worded
+from oa_client.local._fastapi import EXCEPTION_HANDLERS, json_response, read_json, read_query
 from oa_client.local._fields import InvalidError, invalid, read_body, read_boolean, read_integer
-from oa_client.local._http import Handler, Methods, header, same_secret
-from oa_client.local._refusals import RefusalError
+from oa_client.local._http import Handler, Methods
 
 MOST_CHATS = 100
-USER_ID = "local"
 
 
 class Inference:
     """The routes of the inference surface."""
 
-    def __init__(self, assistant: Assistant, token: str, pace: Pace) -> None:
+    def __init__(self, assistant: Assistant, auth: Auth, pace: Pace) -> None:
         self._assistant = assistant
-        self._token = token
+        self._auth = auth
         self._pace = pace
 
     def app(self) -> ASGIApp:
         """The surface as an application."""
-        signed_in = self._signed_in
+        signed_in = self._auth.signed_in
         chat, message = "/chats/{chat_id}", "/chats/{chat_id}/messages/{message_id}"
         table: dict[str, dict[str, Handler]] = {
-            "/auth/check": {"GET": signed_in(self._check)},
+            **self._auth.routes(),
             "/configs/model_configs": {"GET": self._models},
             "/chats": {"GET": signed_in(self._list_chats), "POST": signed_in(self._create_chat)},
             chat: {
@@ -51,31 +50,13 @@ class Inference:
             exception_handlers=EXCEPTION_HANDLERS,
         )
 
-    def _signed_in(self, handler: Handler) -> Handler:
-        """Let the bearer of the token through to the handler."""
-
-        async def checked(request: Request) -> Response:
-            self._check_bearer(request)
-            return await handler(request)
-
-        return worded(checked)
-
-    def _check_bearer(self, request: Request) -> None:
-        scheme, _, token = header(request, b"authorization").partition(b" ")
-        if scheme != b"Bearer" or not token:
-            raise RefusalError(403, "Not authenticated")
-        if not same_secret(token, self._token):
-            raise RefusalError(401, "Invalid token")
-
-    async def _check(self, request: Request) -> Response:
-        return json_response(USER_ID)
-
     async def _models(self, request: Request) -> Response:
         return json_response(self._assistant.models.to_json())
 
-    async def _list_chats(self, request: Request) -> Response:
+    async def _list_chats(self, request: Request, user_id: str) -> Response:
         query = request.query_params
         page = self._assistant.list_chats(
+            user_id,
             limit=read_query(request, "limit", _read_limit, "10"),
             after=query.get("after"),
             before=query.get("before"),
@@ -83,34 +64,34 @@ class Inference:
         )
         return json_response(page)
 
-    async def _create_chat(self, request: Request) -> Response:
+    async def _create_chat(self, request: Request, user_id: str) -> Response:
         read_body(await read_json(request), {})
-        return json_response(self._assistant.create_chat().summary())
+        return json_response(self._assistant.create_chat(user_id).summary())
 
-    async def _get_chat(self, request: Request) -> Response:
-        return json_response(self._assistant.chat(request.path_params["chat_id"]).to_json())
+    async def _get_chat(self, request: Request, user_id: str) -> Response:
+        return json_response(self._assistant.chat(user_id, request.path_params["chat_id"]).to_json())
 
-    async def _update_chat(self, request: Request) -> Response:
-        self._assistant.update_chat(request.path_params["chat_id"], await read_json(request))
+    async def _update_chat(self, request: Request, user_id: str) -> Response:
+        self._assistant.update_chat(user_id, request.path_params["chat_id"], await read_json(request))
         return json_response(None)
 
-    async def _delete_chat(self, request: Request) -> Response:
-        self._assistant.delete_chat(request.path_params["chat_id"])
+    async def _delete_chat(self, request: Request, user_id: str) -> Response:
+        self._assistant.delete_chat(user_id, request.path_params["chat_id"])
         return Response()
 
-    async def _post_prompt(self, request: Request) -> Response:
+    async def _post_prompt(self, request: Request, user_id: str) -> Response:
         body = await read_json(request)
-        return json_response(self._assistant.post_prompt(request.path_params["chat_id"], body).to_json())
+        return json_response(self._assistant.post_prompt(user_id, request.path_params["chat_id"], body).to_json())
 
-    async def _post_answer(self, request: Request) -> Response:
+    async def _post_answer(self, request: Request, user_id: str) -> Response:
         # NOTE: the chat id in the path is not looked at, as on the real server.
-        return json_response(self._assistant.post_answer(await read_json(request)).to_json())
+        return json_response(self._assistant.post_answer(user_id, await read_json(request)).to_json())
 
-    async def _get_message(self, request: Request) -> Response:
-        return json_response(self._assistant.message(**request.path_params).to_json())
+    async def _get_message(self, request: Request, user_id: str) -> Response:
+        return json_response(self._assistant.message(user_id, **request.path_params).to_json())
 
-    async def _events(self, request: Request) -> Response:
-        job = self._assistant.job(**request.path_params)
+    async def _events(self, request: Request, user_id: str) -> Response:
+        job = self._assistant.job(user_id, **request.path_params)
         if job is None:
             return Response(status_code=204)
         return EventStream(

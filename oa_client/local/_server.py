@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from oa_client.local._accounts import LOCAL_USER, Accounts
 from oa_client.local._backends import Backend, Lorem
 from oa_client.local._embedded import Embedded
 from oa_client.local._errors import INSTALL, LocalServerError
@@ -27,29 +27,42 @@ BACKENDS = {"embedded": (Embedded, MODEL.name), "lorem": (Lorem, "lorem")}
 
 class LocalServer:
     """
-    A faithful Open-Assistant for one user, on 127.0.0.1 only: both its surfaces on one address.
+    A faithful Open-Assistant on 127.0.0.1 only: both its surfaces on one address.
 
         with LocalServer(backend="lorem") as server:
             requests.post(f"{server.url}/api/chat", cookies=server.cookies)
 
-    Chats are kept in memory until it closes. A server is started once; `start` and `close` may be
-    called again, from any thread, and then do nothing.
+    One user is there from the start, "local", signed in by `token` and by `cookies`. Others come by
+    debug login, or by a client that has the `trusted_key`. Chats are kept in memory until it closes.
+    A server is started once; `start` and `close` may be called again, from any thread, and then do
+    nothing.
 
     Attributes:
         model: the name of the model that answers.
-        token: the bearer token of the inference surface, made up for this server.
+        token: a bearer token of the inference surface, good for as long as this server.
         cookies: the session cookie of the website surface, likewise.
+        trusted_key: the `api_key` of the `TrustedClient` header, which may name any user.
 
     Args:
         backend: "embedded" (a small model in this process), "lorem" (no model), or a `Backend` of
             your own, which stays yours to close.
         port: 0 for any that is free.
+        debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
+            exists included.
+        token_minutes: how long the access tokens of that login are good for; fractions are.
 
     Raises:
-        ValueError: if there is no backend of that name, or no such port.
+        ValueError: if there is no backend of that name, no such port, or no such time.
     """
 
-    def __init__(self, backend: str | Backend = "embedded", *, port: int = 0) -> None:
+    def __init__(
+        self,
+        backend: str | Backend = "embedded",
+        *,
+        port: int = 0,
+        debug_login: bool = False,
+        token_minutes: float = 60,
+    ) -> None:
         if isinstance(backend, str):
             if backend not in BACKENDS:
                 raise ValueError(f"no backend {backend!r}: there are {', '.join(map(repr, BACKENDS))}")
@@ -58,8 +71,11 @@ class LocalServer:
             self.model = backend.name
         if not 0 <= port <= MOST_PORT:
             raise ValueError(f"port {port} does not lie between 0 and {MOST_PORT}")
-        self.token = secrets.token_urlsafe(32)
-        self.cookies = {"next-auth.session-token": secrets.token_urlsafe(32)}
+        self._accounts = Accounts(token_minutes)
+        self.token = self._accounts.tokens.make(LOCAL_USER, "access", None)
+        self.cookies = {"next-auth.session-token": self._accounts.tokens.make(LOCAL_USER, "session", None)}
+        self.trusted_key = self._accounts.trusted_key
+        self._debug_login = debug_login
         self._wanted = backend
         self._own_backend: Backend | None = None
         self._port = port
@@ -143,8 +159,9 @@ class LocalServer:
             listener.close()
             raise
         self._port = listener.getsockname()[1]
-        session = self.cookies["next-auth.session-token"]
-        self._serving = Serving(listener, backend, self.token, session, self._pace or Pace())
+        self._serving = Serving(
+            listener, backend, self._accounts, debug_login=self._debug_login, pace=self._pace or Pace()
+        )
 
     def _backend(self) -> Backend:
         if not isinstance(self._wanted, str):

@@ -8,6 +8,7 @@ import threading
 
 import uvicorn
 
+from oa_client.local._accounts import Accounts
 from oa_client.local._app import create_app
 from oa_client.local._assistant import Assistant
 from oa_client.local._backends import Backend
@@ -32,11 +33,13 @@ class Serving:
         LocalServerError: if the event loop cannot be had.
     """
 
-    def __init__(self, listener: socket.socket, backend: Backend, token: str, session: str, pace: Pace) -> None:
+    def __init__(
+        self, listener: socket.socket, backend: Backend, accounts: Accounts, *, debug_login: bool, pace: Pace
+    ) -> None:
         self._listener = listener
         self._backend = backend
-        self._token = token
-        self._session = session
+        self._accounts = accounts
+        self._debug_login = debug_login
         self._pace = pace
         self._ready = threading.Event()
         self._error: BaseException | None = None
@@ -66,11 +69,13 @@ class Serving:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._workers = Workers(self._backend, self._loop)
+        host, port = self._listener.getsockname()
+        models = Models(self._backend.name, self._backend.description)
         app = create_app(
-            Assistant(self._workers, Models(self._backend.name, self._backend.description)),
-            port=self._listener.getsockname()[1],
-            token=self._token,
-            session=self._session,
+            Assistant(self._workers, models, self._accounts),
+            self._accounts,
+            root=f"http://{host}:{port}",
+            debug_login=self._debug_login,
             pace=self._pace,
         )
         config = uvicorn.Config(

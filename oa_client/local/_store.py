@@ -52,6 +52,7 @@ class Chat:
     """A conversation: a tree of messages, linked by their `parent_id`."""
 
     id: str
+    user_id: str
     created_at: str
     modified_at: str
     title: str | None = None
@@ -82,33 +83,38 @@ class Chat:
 
 
 class Store:
-    """All chats of the one user. For one thread only: the event loop's."""
+    """All chats of all users. For one thread only: the event loop's."""
 
     def __init__(self) -> None:
         self._chats: dict[str, Chat] = {}
         self._chat_ids: dict[str, str] = {}  # by message id
         self._last_id = 0
 
-    def create_chat(self) -> Chat:
+    def create_chat(self, user_id: str) -> Chat:
         """Make an empty chat."""
         now = _now()
-        chat = Chat(id=self._new_id(), created_at=now, modified_at=now)
+        chat = Chat(id=self._new_id(), user_id=user_id, created_at=now, modified_at=now)
         self._chats[chat.id] = chat
         return chat
 
-    def chat(self, chat_id: str) -> Chat | None:
-        """The chat with this id."""
-        return self._chats.get(chat_id)
+    def chat(self, user_id: str, chat_id: str) -> Chat | None:
+        """The user's chat with this id."""
+        chat = self._chats.get(chat_id)
+        return chat if chat is not None and chat.user_id == user_id else None
 
-    def chats(self) -> list[Chat]:
-        """Every chat, the oldest first."""
-        return list(self._chats.values())
+    def chats(self, user_id: str) -> list[Chat]:
+        """Every chat of the user, the oldest first."""
+        return [chat for chat in self._chats.values() if chat.user_id == user_id]
 
     def message(self, message_id: str) -> Message | None:
         """The message with this id, in whatever chat."""
         if (chat_id := self._chat_ids.get(message_id)) is None:
             return None
         return self._chats[chat_id].messages[message_id]
+
+    def user_id(self, message: Message) -> str:
+        """The id of the user whose message it is."""
+        return self._chats[message.chat_id].user_id
 
     def add_prompt(self, chat: Chat, parent_id: str | None, content: str) -> Message:
         """Add what the user says. The first prompt of a chat becomes its title, whatever its length."""

@@ -12,10 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from oa_client.local._accounts import Accounts, User
 from oa_client.local._assistant import Assistant
 from oa_client.local._events import EventStream, Pace, stream_events
 from oa_client.local._fields import InvalidError, read_boolean
-from oa_client.local._http import Handler, header, same_secret
+from oa_client.local._http import Handler, UserHandler, header
 from oa_client.local._nextjs import (
     CLOSING,
     EXCEPTION_HANDLERS,
@@ -39,9 +40,9 @@ Failure = Callable[["RefusalError | BreakdownError"], Response]
 class Website:
     """The routes of the website surface."""
 
-    def __init__(self, assistant: Assistant, session: str, pace: Pace) -> None:
+    def __init__(self, assistant: Assistant, accounts: Accounts, pace: Pace) -> None:
         self._assistant = assistant
-        self._session = session
+        self._accounts = accounts
         self._pace = pace
 
     def app(self) -> ASGIApp:
@@ -61,14 +62,14 @@ class Website:
         app.router.redirect_slashes = False
         return app
 
-    def _guarded(self, handler: Handler, failure: Failure) -> Handler:
+    def _guarded(self, handler: UserHandler, failure: Failure) -> Handler:
         """Let signed-in users through to the handler, and put its failures in the website's words."""
 
         async def guarded(request: Request) -> Response:
-            if not self._signed_in(request):
+            if (user_id := self._user_id(request)) is None:
                 return bare_response(403)
             try:
-                return await handler(request)
+                return await handler(request, user_id)
             except UnreadableError as error:
                 return bare_response(error.status, error.text)
             except (RefusalError, BreakdownError) as error:
@@ -76,25 +77,16 @@ class Website:
 
         return guarded
 
-    def _signed_in(self, request: Request) -> bool:
-        """
-        Whether the session is the right one: that of the cookie, or of a bearer if there is no cookie.
-
-        A token that was split stands in cookies with `.0`, `.1` after the name and is joined in the
-        order of the header.
-        """
-        pairs = (pair.strip().partition(b"=") for pair in header(request, b"cookie").split(b";"))
-        cookies = [value for name, _, value in pairs if name.startswith(COOKIE.encode())]
-        scheme, _, bearer = header(request, b"authorization").partition(b" ")
-        if any(cookies):
-            session = unquote(b"".join(cookies).decode("latin-1")).encode()
-        else:
+    def _user_id(self, request: Request) -> str | None:
+        """The user of the session, which is that of the cookie, or of a bearer if there is no cookie."""
+        if not (session := _session(request)):
+            scheme, _, bearer = header(request, b"authorization").partition(b" ")
             session = bearer if scheme == b"Bearer" else b""
-        return same_secret(session, self._session)
+        return self._accounts.session_user(session)
 
     async def _chat(self, request: Request) -> Response:
         """Answer any method of `/api/chat`, of which GET has two meanings."""
-        handler: Handler = _no_such_method
+        handler: UserHandler = _no_such_method
         failure: Failure = server_error
         match request.method:
             case "POST":
@@ -109,13 +101,16 @@ class Website:
                 handler = self._list_chats
         return await self._guarded(handler, failure)(request)
 
-    async def _create_chat(self, request: Request) -> Response:
+    async def _create_chat(self, request: Request, user_id: str) -> Response:
         await read_object(request)
-        return json_response(self._assistant.create_chat().summary())
+        # The website signs its users in at the inference server when they make their first chat.
+        self._accounts.add(User(user_id, "website", user_id, user_id))
+        return json_response(self._assistant.create_chat(user_id).summary())
 
-    async def _list_chats(self, request: Request) -> Response:
+    async def _list_chats(self, request: Request, user_id: str) -> Response:
         query = request.query_params
         page = self._assistant.list_chats(
+            user_id,
             limit=PAGE_SIZE,
             after=query.get("after"),
             before=query.get("before"),
@@ -123,42 +118,54 @@ class Website:
         )
         return json_response(page)
 
-    async def _get_chat(self, request: Request) -> Response:
-        return json_response(self._assistant.chat(request.query_params["chat_id"]).to_json())
+    async def _get_chat(self, request: Request, user_id: str) -> Response:
+        return json_response(self._assistant.chat(user_id, request.query_params["chat_id"]).to_json())
 
-    async def _update_chat(self, request: Request) -> Response:
+    async def _update_chat(self, request: Request, user_id: str) -> Response:
         body = await read_object(request)
-        self._assistant.update_chat(_chat_id(body), body)
+        self._assistant.update_chat(user_id, _chat_id(body), body)
         return bare_response(200)
 
-    async def _delete_chat(self, request: Request) -> Response:
-        self._assistant.delete_chat(request.query_params.get("chat_id", ""))
+    async def _delete_chat(self, request: Request, user_id: str) -> Response:
+        self._assistant.delete_chat(user_id, request.query_params.get("chat_id", ""))
         return bare_response(200)
 
-    async def _post_prompt(self, request: Request) -> Response:
+    async def _post_prompt(self, request: Request, user_id: str) -> Response:
         body = await read_object(request)
-        return json_response(self._assistant.post_prompt(_chat_id(body), body).to_json())
+        return json_response(self._assistant.post_prompt(user_id, _chat_id(body), body).to_json())
 
-    async def _post_answer(self, request: Request) -> Response:
-        return json_response(self._assistant.post_answer(await read_object(request)).to_json())
+    async def _post_answer(self, request: Request, user_id: str) -> Response:
+        return json_response(self._assistant.post_answer(user_id, await read_object(request)).to_json())
 
-    async def _get_message(self, request: Request) -> Response:
+    async def _get_message(self, request: Request, user_id: str) -> Response:
         query = request.query_params
-        message = self._assistant.message(query.get("chat_id", ""), query.get("message_id", ""))
+        message = self._assistant.message(user_id, query.get("chat_id", ""), query.get("message_id", ""))
         return json_response(message.to_json())
 
-    async def _models(self, request: Request) -> Response:
+    async def _models(self, request: Request, user_id: str) -> Response:
         return json_response(self._assistant.models.to_json())
 
-    async def _events(self, request: Request) -> Response:
+    async def _events(self, request: Request, user_id: str) -> Response:
         query = request.query_params
-        job = self._assistant.job(query.get("chat_id", ""), query.get("message_id", ""))
+        job = self._assistant.job(user_id, query.get("chat_id", ""), query.get("message_id", ""))
         if job is None:
             return bare_response(200)
         stream = EventStream(stream_events(job, self._assistant.workers, self._pace), ping=self._pace.ping)
         # The website passes the events on without the headers that came with them.
         stream.raw_headers = list(CLOSING)
         return stream
+
+
+def _session(request: Request) -> bytes:
+    """
+    The session in the cookies, b"" if there is none.
+
+    One that was split stands in cookies with `.0`, `.1` after the name and is joined in the order of
+    the header.
+    """
+    pairs = (pair.strip().partition(b"=") for pair in header(request, b"cookie").split(b";"))
+    cookies = b"".join(value for name, _, value in pairs if name.startswith(COOKIE.encode()))
+    return unquote(cookies.decode("latin-1")).encode()
 
 
 def _chat_id(body: dict[str, Any]) -> str:
@@ -173,5 +180,5 @@ def _read_flag(value: str | None) -> bool:
         raise BreakdownError(empty=False) from None
 
 
-async def _no_such_method(request: Request) -> Response:
+async def _no_such_method(request: Request, user_id: str) -> Response:
     return bare_response(404)

@@ -19,8 +19,8 @@ def puppet() -> Puppet:
 
 @pytest.fixture
 def server(puppet: Puppet) -> Iterator[LocalServer]:
-    """A server with the puppet, which says "pending" as soon as it can."""
-    server = LocalServer(puppet)
+    """A server with the puppet, which says "pending" as soon as it can and lets everybody sign in."""
+    server = LocalServer(puppet, debug_login=True)
     server._pace = Pace(pending=0.01)
     with server:
         yield server

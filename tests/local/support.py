@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import queue
 import socket
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import requests
 
 from oa_client.local import LocalServer
+from oa_client.local._accounts import User as Account
 
 PATIENCE = 30  # seconds after which a test that waits for something has failed
 MODEL = "OA_SFT_Llama_30B_6"
@@ -114,19 +116,24 @@ class Events:
 
 
 class User:
-    """The user of a server on one of its two surfaces."""
+    """A user of a server on one of its two surfaces; the server's own one unless another is named."""
 
-    def __init__(self, server: LocalServer, surface: str) -> None:
+    def __init__(self, server: LocalServer, surface: str, name: str | None = None) -> None:
         self.server = server
         self.surface = surface
+        self.token, (self.session,) = server.token, server.cookies.values()
+        if name is not None:
+            self.token = server._accounts.tokens.make(name, "access", None)
+            self.session = server._accounts.tokens.make(name, "session", None)
+            server._accounts.add(Account(name, "test", name, name))
 
     def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """Send one request with the credentials of the surface."""
         if self.surface == "website":
-            arguments.setdefault("cookies", self.server.cookies)
+            arguments.setdefault("cookies", {"next-auth.session-token": self.session})
         else:
             arguments.setdefault("headers", {})
-            arguments["headers"] = {"Authorization": f"Bearer {self.server.token}", **arguments["headers"]}
+            arguments["headers"] = {"Authorization": f"Bearer {self.token}", **arguments["headers"]}
         return requests.request(method, self.server.url + path, timeout=PATIENCE, **arguments)
 
     def create(self) -> str:
@@ -202,6 +209,20 @@ class User:
         """
         for _ in range(3):
             self.send("GET", "/api/chat/models" if self.surface == "website" else "/configs/model_configs")
+
+
+def trusted_client(server: LocalServer, **changes: Any) -> str:
+    """The header of a client that acts for "jane", or for whom it is told. What is None is left out."""
+    fields = {
+        "api_key": server.trusted_key,
+        "client": "website",
+        "user_id": "jane",
+        "provider_account_id": "account of jane",
+        "username": "Jane",
+        **changes,
+    }
+    told = {name: value for name, value in fields.items() if value is not None}
+    return base64.b64encode(json.dumps(told).encode()).decode()
 
 
 def exchange(server: LocalServer, data: bytes, half_close: bool = False) -> bytes:
