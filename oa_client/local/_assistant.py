@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from oa_client.local._accounts import Accounts
-from oa_client.local._bodies import ANSWER, CHAT_CHANGES, PROMPT
+from oa_client.local._bodies import ANSWER, CHAT_CHANGES, EVALUATION, PROMPT, REPORT, VOTE
 from oa_client.local._fields import read_body
 from oa_client.local._models import Models
 from oa_client.local._refusals import BreakdownError, RefusalError
@@ -29,8 +29,8 @@ class Assistant:
     """
 
     def __init__(self, workers: Workers, models: Models, accounts: Accounts) -> None:
-        self.models = models
         self.workers = workers
+        self.models = models
         self._accounts = accounts
         self._store = Store()
         self._jobs: dict[str, Job] = {}  # by the id of the answer, while its chat exists
@@ -143,12 +143,47 @@ class Assistant:
             raise BreakdownError(empty=False)
         return message
 
+    def vote(self, user_id: str, message_id: str, body: Any) -> None:
+        """Say how good an answer is: 1, 0 or -1."""
+        score = read_body(body, VOTE)["score"]
+        answer = self._own_answer(user_id, message_id)
+        if score not in (-1, 0, 1):
+            raise BreakdownError(empty=True)
+        answer.score = score
+
+    def evaluate(self, user_id: str, message_id: str, body: Any) -> None:
+        """
+        Say which messages are worse than this one; of which role they are, and whether they exist, is not asked.
+
+        Nothing of it can be read again, so nothing is kept.
+        """
+        read_body(body, EVALUATION)
+        self._own_message(user_id, message_id)
+
+    def report(self, user_id: str, message_id: str, body: Any) -> None:
+        """Complain about an answer."""
+        report = read_body(body, REPORT)
+        self._store.add_report(self._own_answer(user_id, message_id), report["report_type"], report["reason"])
+
     def job(self, user_id: str, chat_id: str, message_id: str) -> Job | None:
         """The job whose events can be read; None when the answer is finished, read or not."""
         message = self.message(user_id, chat_id, message_id)
         if message.role != "assistant":
             raise RefusalError(400, "Only assistant messages can be streamed.")
         return None if message.state in FINISHED else self._jobs[message_id]
+
+    def _own_message(self, user_id: str, message_id: str) -> Message:
+        """A message of the user, in whatever chat."""
+        message = self._store.message(message_id)
+        if message is None or self._store.user_id(message) != user_id:
+            raise BreakdownError(empty=True)
+        return message
+
+    def _own_answer(self, user_id: str, message_id: str) -> Message:
+        message = self._own_message(user_id, message_id)
+        if message.role != "assistant":
+            raise BreakdownError(empty=True)
+        return message
 
     def _cancel_waiting(self, user_id: str, parent_id: str) -> None:
         for job in self._jobs.values():

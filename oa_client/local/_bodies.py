@@ -5,6 +5,7 @@ from __future__ import annotations
 from oa_client.local._fields import (
     Field,
     read_boolean,
+    read_choice,
     read_fields,
     read_integer,
     read_list,
@@ -92,6 +93,15 @@ ANSWER = {
     "user_profile": Field(read_text, nullable=True),
     "user_response_instructions": Field(read_text, nullable=True),
     "plugins": Field(read_list(read_fields(PLUGIN)), default=[]),
+}
+
+VOTE = {"score": Field(read_integer, required=True)}
+
+EVALUATION = {"inferior_message_ids": Field(read_list(read_text), required=True)}
+
+REPORT = {
+    "report_type": Field(read_choice("spam", "offensive", "feedback"), required=True),
+    "reason": Field(read_text, required=True),
 }
 
 TRUSTED_CLIENT = {

@@ -120,6 +120,24 @@ def read_number(value: Any) -> float:
     return number
 
 
+def read_choice(*choices: str) -> Callable[[Any], str]:
+    """Make a reader of one of some words."""
+
+    def read(value: Any) -> str:
+        if value not in choices:
+            permitted = ", ".join(map(repr, choices))
+            raise InvalidError(
+                invalid(
+                    f"value is not a valid enumeration member; permitted: {permitted}",
+                    "type_error.enum",
+                    enum_values=list(choices),
+                )
+            )
+        return str(value)
+
+    return read
+
+
 def read_raw(value: Any) -> Any:
     """Any value that JSON can hold."""
     try:

@@ -43,6 +43,9 @@ class Inference:
             f"{chat}/assistant_message": {"POST": signed_in(self._post_answer)},
             message: {"GET": signed_in(self._get_message)},
             f"{message}/events": {"GET": signed_in(self._events)},
+            f"{message}/votes": {"POST": signed_in(self._vote)},
+            f"{message}/message_evals": {"POST": signed_in(self._evaluate)},
+            f"{message}/reports": {"POST": signed_in(self._report)},
         }
         # redirect_slashes: 307 to the bare path, which is what the real server does too.
         return Starlette(
@@ -89,6 +92,19 @@ class Inference:
 
     async def _get_message(self, request: Request, user_id: str) -> Response:
         return json_response(self._assistant.message(user_id, **request.path_params).to_json())
+
+    # NOTE: the next three do not look at the chat id in the path either.
+    async def _vote(self, request: Request, user_id: str) -> Response:
+        self._assistant.vote(user_id, request.path_params["message_id"], await read_json(request))
+        return Response()
+
+    async def _evaluate(self, request: Request, user_id: str) -> Response:
+        self._assistant.evaluate(user_id, request.path_params["message_id"], await read_json(request))
+        return Response()
+
+    async def _report(self, request: Request, user_id: str) -> Response:
+        self._assistant.report(user_id, request.path_params["message_id"], await read_json(request))
+        return Response()
 
     async def _events(self, request: Request, user_id: str) -> Response:
         job = self._assistant.job(user_id, **request.path_params)

@@ -67,6 +67,13 @@ def bare_response(status: int, text: str = "") -> Response:
     return response
 
 
+def text_response(status: int, text: str) -> Response:
+    """An answer with a text and its length, but no content type."""
+    response = bare_response(status, text)
+    response.headers["content-length"] = str(len(response.body))
+    return response
+
+
 def server_error(error: RefusalError | BreakdownError) -> Response:
     """A failure of most routes, whatever its reason."""
     return bare_response(500, "Internal Server Error")

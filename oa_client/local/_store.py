@@ -25,6 +25,8 @@ class Message:
     state: str
     created_at: str
     work_parameters: dict[str, Any] | None = None
+    score: int = 0
+    reports: list[dict[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The message as the server sends it: every key always there, in this order."""
@@ -36,8 +38,8 @@ class Message:
             "created_at": self.created_at,
             "role": self.role,
             "state": self.state,
-            "score": 0,
-            "reports": [],
+            "score": self.score,
+            "reports": self.reports,
             "work_parameters": self.work_parameters,
             "safe_content": None,
             "safety_level": None,
@@ -127,6 +129,10 @@ class Store:
     def add_answer(self, prompt: Message, work_parameters: dict[str, Any]) -> Message:
         """Add an answer that is still to be written."""
         return self._add(self._chats[prompt.chat_id], prompt.id, "assistant", None, "pending", work_parameters)
+
+    def add_report(self, message: Message, report_type: str, reason: str) -> None:
+        """Note a complaint about a message."""
+        message.reports.append({"id": self._new_id(), "report_type": report_type, "reason": reason})
 
     def thread(self, message: Message) -> list[Message]:
         """The messages from the root of the tree down to this one."""

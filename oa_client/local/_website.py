@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,7 +16,7 @@ from oa_client.local._accounts import Accounts, User
 from oa_client.local._assistant import Assistant
 from oa_client.local._events import EventStream, Pace, stream_events
 from oa_client.local._fields import InvalidError, read_boolean
-from oa_client.local._http import Handler, UserHandler, header
+from oa_client.local._http import Handler, UserHandler
 from oa_client.local._nextjs import (
     CLOSING,
     EXCEPTION_HANDLERS,
@@ -26,11 +26,12 @@ from oa_client.local._nextjs import (
     lost,
     read_object,
     server_error,
+    text_response,
     told,
 )
 from oa_client.local._refusals import BreakdownError, RefusalError
+from oa_client.local._session import Sessions
 
-COOKIE = "next-auth.session-token"
 PAGE_SIZE = 20
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -43,6 +44,7 @@ class Website:
     def __init__(self, assistant: Assistant, accounts: Accounts, pace: Pace) -> None:
         self._assistant = assistant
         self._accounts = accounts
+        self._sessions = Sessions(accounts)
         self._pace = pace
 
     def app(self) -> ASGIApp:
@@ -53,7 +55,11 @@ class Website:
             "/api/chat/assistant_message": self._guarded(self._post_answer, told),
             "/api/chat/events": self._guarded(self._events, server_error),
             "/api/chat/message": self._guarded(self._get_message, server_error),
-            "/api/chat/models": self._guarded(self._models, server_error),
+            "/api/chat/vote": self._guarded(self._vote, server_error),
+            "/api/chat/message_eval": self._guarded(self._evaluate, server_error),
+            "/api/chat/models": self._guarded(self._list_models, server_error),
+            "/api/account/delete": self._guarded(self._delete_account, server_error),
+            "/api/auth/session": self._sessions.show,
         }
         app = Starlette(
             routes=[Route(path, handler, methods=METHODS) for path, handler in table.items()],
@@ -66,7 +72,7 @@ class Website:
         """Let signed-in users through to the handler, and put its failures in the website's words."""
 
         async def guarded(request: Request) -> Response:
-            if (user_id := self._user_id(request)) is None:
+            if (user_id := self._sessions.user_id(request)) is None:
                 return bare_response(403)
             try:
                 return await handler(request, user_id)
@@ -76,13 +82,6 @@ class Website:
                 return failure(error)
 
         return guarded
-
-    def _user_id(self, request: Request) -> str | None:
-        """The user of the session, which is that of the cookie, or of a bearer if there is no cookie."""
-        if not (session := _session(request)):
-            scheme, _, bearer = header(request, b"authorization").partition(b" ")
-            session = bearer if scheme == b"Bearer" else b""
-        return self._accounts.session_user(session)
 
     async def _chat(self, request: Request) -> Response:
         """Answer any method of `/api/chat`, of which GET has two meanings."""
@@ -123,7 +122,7 @@ class Website:
 
     async def _update_chat(self, request: Request, user_id: str) -> Response:
         body = await read_object(request)
-        self._assistant.update_chat(user_id, _chat_id(body), body)
+        self._assistant.update_chat(user_id, _id(body, "chat_id"), body)
         return bare_response(200)
 
     async def _delete_chat(self, request: Request, user_id: str) -> Response:
@@ -132,7 +131,7 @@ class Website:
 
     async def _post_prompt(self, request: Request, user_id: str) -> Response:
         body = await read_object(request)
-        return json_response(self._assistant.post_prompt(user_id, _chat_id(body), body).to_json())
+        return json_response(self._assistant.post_prompt(user_id, _id(body, "chat_id"), body).to_json())
 
     async def _post_answer(self, request: Request, user_id: str) -> Response:
         return json_response(self._assistant.post_answer(user_id, await read_object(request)).to_json())
@@ -142,8 +141,30 @@ class Website:
         message = self._assistant.message(user_id, query.get("chat_id", ""), query.get("message_id", ""))
         return json_response(message.to_json())
 
-    async def _models(self, request: Request, user_id: str) -> Response:
+    async def _vote(self, request: Request, user_id: str) -> Response:
+        body = await read_object(request)
+        score = body.get("score")
+        # JavaScript's equality: 1.0 is 1, but neither "1" nor true is.
+        if type(score) not in (int, float) or score not in (-1, 0, 1):
+            return text_response(400, "Invalid score")
+        self._assistant.vote(user_id, _id(body, "message_id"), body)
+        return json_response("")
+
+    async def _evaluate(self, request: Request, user_id: str) -> Response:
+        body = await read_object(request)
+        self._assistant.evaluate(user_id, _id(body, "message_id"), body)
+        return json_response("")
+
+    async def _list_models(self, request: Request, user_id: str) -> Response:
         return json_response(self._assistant.models.to_json())
+
+    async def _delete_account(self, request: Request, user_id: str) -> Response:
+        if request.method != "DELETE":
+            return bare_response(400)
+        with contextlib.suppress(RefusalError):  # who has never made a chat is unknown at the inference server
+            self._accounts.delete(user_id)
+        self._sessions.leave(user_id)
+        return bare_response(200)
 
     async def _events(self, request: Request, user_id: str) -> Response:
         query = request.query_params
@@ -156,21 +177,9 @@ class Website:
         return stream
 
 
-def _session(request: Request) -> bytes:
-    """
-    The session in the cookies, b"" if there is none.
-
-    One that was split stands in cookies with `.0`, `.1` after the name and is joined in the order of
-    the header.
-    """
-    pairs = (pair.strip().partition(b"=") for pair in header(request, b"cookie").split(b";"))
-    cookies = b"".join(value for name, _, value in pairs if name.startswith(COOKIE.encode()))
-    return unquote(cookies.decode("latin-1")).encode()
-
-
-def _chat_id(body: dict[str, Any]) -> str:
-    """The chat's id, which the website puts into a path without looking at it."""
-    return str(body.get("chat_id"))
+def _id(body: dict[str, Any], name: str) -> str:
+    """A chat's or message's id, which the website puts into a path without looking at it."""
+    return str(body.get(name))
 
 
 def _read_flag(value: str | None) -> bool:
