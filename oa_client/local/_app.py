@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oa_client.local._accounts import Accounts
 from oa_client.local._assistant import Assistant
 from oa_client.local._auth import Auth
+from oa_client.local._configs import Configs
 from oa_client.local._events import Pace
+from oa_client.local._http import own_target
 from oa_client.local._inference import Inference
+from oa_client.local._models import Models
+from oa_client.local._plugins import Plugins
 from oa_client.local._website import Website
+from oa_client.local._work import Workers
 
 
-def create_app(assistant: Assistant, accounts: Accounts, *, root: str, debug_login: bool, pace: Pace) -> ASGIApp:
+def create_app(
+    workers: Workers, models: Models, accounts: Accounts, *, root: str, debug_login: bool, pace: Pace
+) -> ASGIApp:
     """The whole server, whose own address is `root`, as one application."""
-    website = Website(assistant, accounts, pace).app()
-    inference = Inference(assistant, Auth(accounts, root, debug_login), pace).app()
+    plugins = Plugins(root, lambda target: _get(app, root, target))
+    assistant = Assistant(workers, models, plugins, accounts)
+    website = Website(assistant, accounts, models, plugins, pace).app()
+    inference = Inference(assistant, Auth(accounts, root, debug_login), Configs(models, plugins), pace).app()
     port = urlsplit(root).port
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,18 +49,30 @@ def _is_local(headers: dict[bytes, bytes], port: int | None) -> bool:
     A web page elsewhere can have its name resolved to this machine (then the Host is foreign) or
     send requests here (then the Origin is).
     """
-    if not _is_own(f"http://{headers.get(b'host', b'').decode('latin-1')}", port):
-        return False
-    origin = headers.get(b"origin")
-    return origin is None or _is_own(origin.decode("latin-1"), port)
+    host = headers.get(b"host", b"").decode("latin-1")
+    origin = headers.get(b"origin", f"http://{host}".encode("latin-1")).decode("latin-1")
+    return own_target(f"http://{host}", port) == "" and own_target(origin, port) == ""
 
 
-def _is_own(url: str, port: int | None) -> bool:
-    try:
-        parts = urlsplit(url)
-        if (parts.scheme, parts.port) != ("http", port) or parts.path or parts.username is not None:
-            return False
-        host = parts.hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+async def _get(app: ASGIApp, root: str, target: str) -> tuple[int, bytes]:
+    """Ask an application for a path, without a socket: the status and the body of its answer."""
+    parts = urlsplit(target)
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": unquote(parts.path) or "/",
+        "query_string": parts.query.encode(),
+        "headers": [(b"host", urlsplit(root).netloc.encode())],
+    }
+    messages: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    await app(scope, receive, send)
+    return messages[0]["status"], b"".join(message["body"] for message in messages[1:])

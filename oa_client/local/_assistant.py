@@ -10,14 +10,13 @@ from oa_client.local._accounts import Accounts
 from oa_client.local._bodies import ANSWER, CHAT_CHANGES, EVALUATION, PROMPT, REPORT, VOTE
 from oa_client.local._fields import read_body
 from oa_client.local._models import Models
+from oa_client.local._plugins import PLUGIN_DEPTH, Plugins
 from oa_client.local._refusals import BreakdownError, RefusalError
 from oa_client.local._store import FINISHED, Chat, Message, Store
 from oa_client.local._work import Job, Workers
 
 MODEL_LIMITS = {"max_input_length": 1024, "max_total_length": 1792, "quantized": False}
 """What the real server tells of `OA_SFT_Llama_30B_6`; no model here is bound by it."""
-
-PLUGIN_DEPTH = 4
 
 
 class Assistant:
@@ -28,9 +27,10 @@ class Assistant:
     method can raise `RefusalError` and `BreakdownError` where the real server refuses or stumbles.
     """
 
-    def __init__(self, workers: Workers, models: Models, accounts: Accounts) -> None:
+    def __init__(self, workers: Workers, models: Models, plugins: Plugins, accounts: Accounts) -> None:
         self.workers = workers
-        self.models = models
+        self._models = models
+        self._plugins = plugins
         self._accounts = accounts
         self._store = Store()
         self._jobs: dict[str, Job] = {}  # by the id of the answer, while its chat exists
@@ -121,7 +121,7 @@ class Assistant:
         one then fails; those who read them are told nothing.
         """
         request = read_body(body, ANSWER)
-        if (name := request["model_config_name"]) not in self.models:
+        if (name := request["model_config_name"]) not in self._models:
             raise RefusalError(422, f"Model {name} not found")
         parent_id = request["parent_id"]
         self._cancel_waiting(user_id, parent_id)
@@ -131,7 +131,8 @@ class Assistant:
         if self._store.user_id(prompt) != user_id:
             raise RefusalError(400, "Message not found")
         answer = self._store.add_answer(prompt, self._work_parameters(request))
-        job = Job(answer, self._conversation(prompt, request), request["sampling_parameters"])
+        plugin = self._plugins.chosen(request["plugins"])
+        job = Job(answer, self._conversation(prompt, request), request["sampling_parameters"], plugin)
         self._jobs[answer.id] = job
         self.workers.submit(job)
         return answer
@@ -198,7 +199,7 @@ class Assistant:
 
     def _work_parameters(self, request: dict[str, Any]) -> dict[str, Any]:
         return {
-            "model_config": {"model_id": self.models.name, **MODEL_LIMITS},
+            "model_config": {"model_id": self._models.name, **MODEL_LIMITS},
             "sampling_parameters": request["sampling_parameters"],
             "do_sample": True,
             "seed": secrets.randbelow(2**64 - 1),

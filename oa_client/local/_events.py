@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from sse_starlette import EventSourceResponse
 
+from oa_client.local._plugins import Step
 from oa_client.local._work import ClosedError, Job, Outcome, Token, Workers
 
 
@@ -35,8 +36,9 @@ async def stream_events(job: Job, workers: Workers, pace: Pace) -> AsyncIterator
     """
     Yield the events of one reader, ready for the wire.
 
-    Pending events while nothing has come, then tokens, then one `message` or `error` event. It ends
-    without the last when the server closes, and goes on for ever when the answer was cancelled.
+    Pending events while nothing has come, then the steps of a plugin and tokens, then one `message`
+    or `error` event. It ends without the last when the server closes, and goes on for ever when the
+    answer was cancelled.
     """
     interval: float | None = pace.pending
     while True:
@@ -51,6 +53,17 @@ async def stream_events(job: Job, workers: Workers, pace: Pace) -> AsyncIterator
         interval = None
         if isinstance(packet, Token):
             yield _event("token", text=packet.text)
+        elif isinstance(packet, Step):
+            yield _event(
+                "plugin_intermediate",
+                current_plugin_thought=packet.thought,
+                current_plugin_action_taken=packet.action,
+                current_plugin_action_input=packet.input,
+                current_plugin_action_response=packet.response,
+                message=None,
+            )
+            # NOTE: the real server sends one after each step too; there it is an oversight.
+            yield _event("token", text="")
         else:
             yield _last_event(packet, job)
             return

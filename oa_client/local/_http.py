@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -66,6 +68,20 @@ def compact_json(content: Any) -> bytes:
 def media_type(request: Request) -> str:
     """The content type without its parameters, "" if there is none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def own_target(url: str, port: int | None) -> str | None:
+    """The path and query of a URL of this server, by any name of this machine; None if it is not one."""
+    try:
+        parts = urlsplit(url)
+        if (parts.scheme, parts.port) != ("http", port) or parts.username is not None:
+            return None
+        host = parts.hostname or ""
+        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+            return None
+    except ValueError:
+        return None
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def header(request: Request, name: bytes) -> bytes:

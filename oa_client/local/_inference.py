@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from oa_client.local._assistant import Assistant
 from oa_client.local._auth import Auth
+from oa_client.local._configs import Configs
 from oa_client.local._events import EventStream, Pace, stream_events
 from oa_client.local._fastapi import EXCEPTION_HANDLERS, json_response, read_json, read_query
 from oa_client.local._fields import InvalidError, invalid, read_body, read_boolean, read_integer
@@ -21,9 +22,10 @@ MOST_CHATS = 100
 class Inference:
     """The routes of the inference surface."""
 
-    def __init__(self, assistant: Assistant, auth: Auth, pace: Pace) -> None:
+    def __init__(self, assistant: Assistant, auth: Auth, configs: Configs, pace: Pace) -> None:
         self._assistant = assistant
         self._auth = auth
+        self._configs = configs
         self._pace = pace
 
     def app(self) -> ASGIApp:
@@ -32,7 +34,7 @@ class Inference:
         chat, message = "/chats/{chat_id}", "/chats/{chat_id}/messages/{message_id}"
         table: dict[str, dict[str, Handler]] = {
             **self._auth.routes(),
-            "/configs/model_configs": {"GET": self._models},
+            **self._configs.routes(),
             "/chats": {"GET": signed_in(self._list_chats), "POST": signed_in(self._create_chat)},
             chat: {
                 "GET": signed_in(self._get_chat),
@@ -52,9 +54,6 @@ class Inference:
             routes=[Route(path, Methods(handlers)) for path, handlers in table.items()],
             exception_handlers=EXCEPTION_HANDLERS,
         )
-
-    async def _models(self, request: Request) -> Response:
-        return json_response(self._assistant.models.to_json())
 
     async def _list_chats(self, request: Request, user_id: str) -> Response:
         query = request.query_params

@@ -10,7 +10,6 @@ import uvicorn
 
 from oa_client.local._accounts import Accounts
 from oa_client.local._app import create_app
-from oa_client.local._assistant import Assistant
 from oa_client.local._backends import Backend
 from oa_client.local._errors import LocalServerError
 from oa_client.local._events import Pace
@@ -70,9 +69,9 @@ class Serving:
         self._stopping = asyncio.Event()
         self._workers = Workers(self._backend, self._loop)
         host, port = self._listener.getsockname()
-        models = Models(self._backend.name, self._backend.description)
         app = create_app(
-            Assistant(self._workers, models, self._accounts),
+            self._workers,
+            Models(self._backend.name, self._backend.description),
             self._accounts,
             root=f"http://{host}:{port}",
             debug_login=self._debug_login,

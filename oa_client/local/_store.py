@@ -25,6 +25,7 @@ class Message:
     state: str
     created_at: str
     work_parameters: dict[str, Any] | None = None
+    used_plugin: dict[str, Any] | None = None
     score: int = 0
     reports: list[dict[str, str]] = field(default_factory=list)
 
@@ -45,7 +46,7 @@ class Message:
             "safety_level": None,
             "safety_label": None,
             "safety_rots": None,
-            "used_plugin": None,
+            "used_plugin": self.used_plugin,
         }
 
 

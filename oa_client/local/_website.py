@@ -17,6 +17,7 @@ from oa_client.local._assistant import Assistant
 from oa_client.local._events import EventStream, Pace, stream_events
 from oa_client.local._fields import InvalidError, read_boolean
 from oa_client.local._http import Handler, UserHandler
+from oa_client.local._models import Models
 from oa_client.local._nextjs import (
     CLOSING,
     EXCEPTION_HANDLERS,
@@ -29,6 +30,7 @@ from oa_client.local._nextjs import (
     text_response,
     told,
 )
+from oa_client.local._plugins import Plugins
 from oa_client.local._refusals import BreakdownError, RefusalError
 from oa_client.local._session import Sessions
 
@@ -41,8 +43,10 @@ Failure = Callable[["RefusalError | BreakdownError"], Response]
 class Website:
     """The routes of the website surface."""
 
-    def __init__(self, assistant: Assistant, accounts: Accounts, pace: Pace) -> None:
+    def __init__(self, assistant: Assistant, accounts: Accounts, models: Models, plugins: Plugins, pace: Pace) -> None:
         self._assistant = assistant
+        self._models = models
+        self._plugins = plugins
         self._accounts = accounts
         self._sessions = Sessions(accounts)
         self._pace = pace
@@ -58,6 +62,8 @@ class Website:
             "/api/chat/vote": self._guarded(self._vote, server_error),
             "/api/chat/message_eval": self._guarded(self._evaluate, server_error),
             "/api/chat/models": self._guarded(self._list_models, server_error),
+            "/api/chat/plugins": self._guarded(self._list_plugins, server_error),
+            "/api/chat/plugin_config": self._guarded(self._configure_plugin, server_error),
             "/api/account/delete": self._guarded(self._delete_account, server_error),
             "/api/auth/session": self._sessions.show,
         }
@@ -156,7 +162,13 @@ class Website:
         return json_response("")
 
     async def _list_models(self, request: Request, user_id: str) -> Response:
-        return json_response(self._assistant.models.to_json())
+        return json_response(self._models.to_json())
+
+    async def _list_plugins(self, request: Request, user_id: str) -> Response:
+        return json_response(self._plugins.builtin())
+
+    async def _configure_plugin(self, request: Request, user_id: str) -> Response:
+        return json_response(await self._plugins.configured((await read_object(request)).get("plugin")))
 
     async def _delete_account(self, request: Request, user_id: str) -> Response:
         if request.method != "DELETE":

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from oa_client.local._backends import Backend
+from oa_client.local._plugins import Step, use_plugin
 from oa_client.local._store import Message
 
 HEAD_START = 0.25  # seconds that a reader has to open the stream before the answer is begun
@@ -33,22 +34,30 @@ class Token:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of an answer: its whole text, or what went wrong."""
+    """The end of an answer: its whole text and the plugin used for it, or what went wrong."""
 
     text: str
     error: str | None = None
+    used_plugin: dict[str, Any] | None = None
 
 
 class Job:
     """One answer on its way: what the model is asked, and what it has said that nobody has read yet."""
 
-    def __init__(self, message: Message, messages: Sequence[Mapping[str, str]], sampling: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        message: Message,
+        messages: Sequence[Mapping[str, str]],
+        sampling: Mapping[str, Any],
+        plugin: Mapping[str, Any] | None = None,
+    ) -> None:
         self.message = message
         self.messages = messages
         self.sampling = sampling
+        self.plugin = plugin
         self.cancelled = threading.Event()
         self.ticket: int | None = None  # its number while it waits in the queue
-        self.packets: asyncio.Queue[Token | Outcome] = asyncio.Queue()
+        self.packets: asyncio.Queue[Token | Step | Outcome] = asyncio.Queue()
         self.awaited = threading.Event()  # set when the first reader comes
 
     def cancel(self) -> None:
@@ -118,7 +127,7 @@ class Workers:
             return 0, 0
         return job.ticket - self._dequeued, self._enqueued - self._dequeued
 
-    async def take(self, job: Job, timeout: float | None) -> Token | Outcome | None:
+    async def take(self, job: Job, timeout: float | None) -> Token | Step | Outcome | None:
         """
         Wait for the job's next packet, at most `timeout` seconds; None if none came.
 
@@ -179,18 +188,25 @@ class Workers:
         """Have the answer written. The one method that runs in a thread of its own."""
         outcome = Outcome("", "the model stopped without a reason")
         try:
-            outcome = Outcome(self._generate(job))
+            outcome = self._generate(job)
         except Exception as error:
             outcome = Outcome("", str(error) or type(error).__name__)
         finally:
             self._handover(partial(self._finish, job, outcome))
 
-    def _generate(self, job: Job) -> str:
+    def _generate(self, job: Job) -> Outcome:
         # NOTE: an answer that is finished before its stream is opened has no events any more, as on the
         # real server. There no model is that fast; here one that needs no time would show it every time.
         job.awaited.wait(HEAD_START)
+        messages, used_plugin = job.messages, None
+        if job.plugin is not None:
+            use = use_plugin(job.plugin, messages[-1]["content"])
+            for step in use.steps:
+                self._handover(partial(job.packets.put_nowait, step))
+            messages = [*messages[:-1], {**messages[-1], "content": use.prompt}]
+            used_plugin = use.used
         texts: list[str] = []
-        pieces = self._backend.generate(job.messages, job.sampling, job.cancelled)
+        pieces = self._backend.generate(messages, job.sampling, job.cancelled)
         try:
             for piece in pieces:
                 if not isinstance(piece, str):
@@ -203,7 +219,7 @@ class Workers:
             # A generator that was left half-way would otherwise end whenever it is collected.
             if (close := getattr(pieces, "close", None)) is not None:
                 close()
-        return _joined(texts)
+        return Outcome(_joined(texts), used_plugin=used_plugin)
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         del self._running[job]
@@ -215,6 +231,7 @@ class Workers:
             return
         if outcome.error is None:
             message.state, message.content = "complete", outcome.text
+            message.used_plugin = outcome.used_plugin
         else:
             message.state = "aborted_by_worker"
         job.packets.put_nowait(outcome)
