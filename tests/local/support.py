@@ -118,14 +118,15 @@ class Events:
 class User:
     """A user of a server on one of its two surfaces; the server's own one unless another is named."""
 
-    def __init__(self, server: LocalServer, surface: str, name: str | None = None) -> None:
+    def __init__(self, server: LocalServer, surface: str, name: str | None = None, *, known: bool = True) -> None:
         self.server = server
         self.surface = surface
         self.token, (self.session,) = server.token, server.cookies.values()
         if name is not None:
             self.token = server._accounts.tokens.make(name, "access", None)
             self.session = server._accounts.tokens.make(name, "session", None)
-            server._accounts.add(Account(name, "test", name, name))
+            if known:
+                server._accounts.add(Account(name, "debug", name, name))
 
     def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """Send one request with the credentials of the surface."""

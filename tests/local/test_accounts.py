@@ -249,7 +249,7 @@ def test_a_deleted_account(server: LocalServer) -> None:
 
     assert statuses == [200, 200]
     assert left == {
-        "provider": "test",
+        "provider": "debug",
         "display_name": "Deleted User",
         "id": "jane",
         "deleted": True,
