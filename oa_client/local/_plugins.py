@@ -46,7 +46,7 @@ class PluginUse:
 
 def use_plugin(entry: Mapping[str, Any], prompt: str) -> PluginUse:
     """
-    Work out the first `PLUGIN_DEPTH` pieces of arithmetic in a prompt, and put their results below it.
+    Work out the first `PLUGIN_DEPTH` pieces of arithmetic in a prompt, and put their results before it.
 
     A step that says only "thinking..." comes first, as on the real server. Without arithmetic it is
     the only one, and the prompt stays as it is.
@@ -62,7 +62,7 @@ def use_plugin(entry: Mapping[str, Any], prompt: str) -> PluginUse:
         steps.append(Step(f"I should calculate {expression}", NAME, expression, response))
     if steps:
         results = ", ".join(f"{step.input} = {step.response}" for step in steps)
-        prompt = f"{prompt}\n\nResults of the calculator, for use in the answer: {results}"
+        prompt = f"It is known that {results}.\n\n{prompt}"
     details = {
         "inner_monologue": [step.thought for step in steps],
         "final_tool_output": steps[-1].response if steps else "",

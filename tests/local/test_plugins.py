@@ -95,6 +95,7 @@ ELSEWHERE = (
         pytest.param("nope", 500, "Request failed: nope", id="no URL"),
         pytest.param("http://[x/", 500, "Request failed: http://[x/", id="broken URL"),
         pytest.param("http://x:y/", 500, "Request failed: http://x:y/", id="broken port"),
+        pytest.param("{url}@evil.example/", 500, ELSEWHERE.format("evil.example:80"), id="our address as a login"),
         pytest.param("https://evil.example/a.json", 500, ELSEWHERE.format("evil.example:443"), id="elsewhere"),
         pytest.param("http://169.254.169.254/", 500, ELSEWHERE.format("169.254.169.254:80"), id="elsewhere by number"),
         pytest.param("http://127.0.0.1:1/", 500, ELSEWHERE.format("127.0.0.1:1"), id="another local server"),
@@ -113,7 +114,7 @@ def test_a_plugin_that_cannot_be_had(user: User, url: str, status: int, detail: 
 def test_the_plugin_works_out_what_the_prompt_asks(user: User, puppet: Puppet) -> None:
     """Its steps come first, in the recorded shape, and the model is given their results."""
     prompt = "What is 12 * 7, and (1 + 2) / 4?"
-    said = f"{prompt}\n\nResults of the calculator, for use in the answer: 12 * 7 = 84, (1 + 2) / 4 = 0.75"
+    said = f"It is known that 12 * 7 = 84, (1 + 2) / 4 = 0.75.\n\n{prompt}"
     entry = {"url": address(user.server), "trusted": True}
     events = answer(user, puppet, prompt, said, [{"url": "off", "enabled": False}, entry])
     recorded = recorded_events()
@@ -176,7 +177,7 @@ def test_arithmetic_that_comes_to_nothing(user: User, puppet: Puppet) -> None:
     """The step and the use say so, the answer comes all the same, and no more than four are worked out."""
     prompt = "1/0, 1+1, 2+2, 3+3, 4+4"
     results = "1/0 = ERROR: division by zero, 1+1 = 2, 2+2 = 4, 3+3 = 6"
-    said = f"{prompt}\n\nResults of the calculator, for use in the answer: {results}"
+    said = f"It is known that {results}.\n\n{prompt}"
     details = answer(user, puppet, prompt, said, [{"url": address(user.server)}])[-1]["message"]["used_plugin"]
 
     assert details["execution_details"]["status"] == "failure"
