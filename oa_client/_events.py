@@ -88,6 +88,7 @@ class UnknownEvent:
 
 
 Event = PendingEvent | TokenEvent | PluginEvent | MessageEvent | UnknownEvent
+"""What the `events` of a stream yield: to be told apart by class."""
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event:

@@ -1,0 +1,55 @@
+"""What `mkdocs.yml` has no setting for: links from names in code type, and the colours of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pygments.formatters import HtmlFormatter
+
+import oa_client
+from oa_client import local, provider
+
+COLOURS = "colours.css"
+#: Where each public class is.
+_HOMES = {name: module for module in (provider, local, oa_client) for name in module.__all__}
+#: A heading of the reference, or a name in code type: `Client.stream()`, `Client`, or `stream` below the heading
+#: `Client`. Names of parameters are bold.
+_PLACES = re.compile(
+    r'<h\d id="oa_client\.(?:\w+\.)*?(?P<heading>[A-Z]\w+)'
+    r"|(?<!<b>)<code>(?:oa_client\.)?(?P<names>\w+(?:\.\w+)?)(?:\(\))?</code>"
+)
+
+
+def on_config(config: Any) -> Any:
+    """Have each page load the colours."""
+    config.extra_css.append(COLOURS)
+    return config
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Have public names lead to the reference."""
+    heading = ""
+
+    def link(found: re.Match[str]) -> str:
+        nonlocal heading
+        heading = found["heading"] or heading
+        names = found["names"]
+        if not names:
+            return found[0]
+        if "." not in names and callable(getattr(getattr(_HOMES.get(heading), heading, None), names, None)):
+            names = f"{heading}.{names}"
+        home = _HOMES.get(names.partition(".")[0])
+        if home is None:
+            return found[0]
+        # What is not in the reference stays as it is.
+        return f'<autoref identifier="{home.__name__}.{names}" optional>{found[0]}</autoref>'
+
+    return _PLACES.sub(link, html)
+
+
+def on_post_build(config: Any) -> None:
+    """Write the colours."""
+    styles: str = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    Path(config.site_dir, COLOURS).write_text(styles + "\n", encoding="utf-8")
