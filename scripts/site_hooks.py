@@ -1,4 +1,4 @@
-"""What `mkdocs.yml` has no setting for: links from names in code type, and the colours of the code."""
+"""What `mkdocs.yml` has no setting for: links from names in code type, and the looks of code and tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from pygments.formatters import HtmlFormatter
 import oa_client
 from oa_client import local, provider
 
-COLOURS = "colours.css"
+STYLES = "styles.css"
+#: Long cells of tables are broken into lines, and code has one frame.
+_CHANGES = """
+.wy-table-responsive table td, .wy-table-responsive table th { white-space: normal; }
+.rst-content div.highlight { background: none; border: 0; padding: 0; }
+.rst-content div.highlight pre { margin: 0; }
+"""
 #: Where each public class is.
 _HOMES = {name: module for module in (provider, local, oa_client) for name in module.__all__}
 #: A heading of the reference, or a name in code type: `Client.stream()`, `Client`, or `stream` below the heading
@@ -23,8 +29,8 @@ _PLACES = re.compile(
 
 
 def on_config(config: Any) -> Any:
-    """Have each page load the colours."""
-    config.extra_css.append(COLOURS)
+    """Have each page load the styles."""
+    config.extra_css.append(STYLES)
     return config
 
 
@@ -50,6 +56,6 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """Write the colours."""
-    styles: str = HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    Path(config.site_dir, COLOURS).write_text(styles + "\n", encoding="utf-8")
+    """Write the styles."""
+    colours: str = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    Path(config.site_dir, STYLES).write_text(colours + _CHANGES, encoding="utf-8")

@@ -23,6 +23,8 @@ import pytest
 from oa_client import Client
 from oa_client.local import LocalServer
 
+from .printed import matches
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -116,12 +118,6 @@ def run_in_notebook(sources: list[str]) -> list[str]:
     nbclient.NotebookClient(notebook, timeout=60).execute()
     outputs = [[output for output in cell.outputs if output["output_type"] == "stream"] for cell in notebook.cells]
     return ["".join(output["text"] for output in some) for some in outputs]
-
-
-def matches(expected: str, actual: str) -> bool:
-    """Whether a text is the expected one, in which `…` stands for any."""
-    pattern = ".*?".join(map(re.escape, expected.strip().split("…")))
-    return re.fullmatch(pattern, actual.strip(), re.DOTALL) is not None
 
 
 @pytest.mark.parametrize(("surface", "blocks"), CASES)
