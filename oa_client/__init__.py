@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from ._async import AsyncClient
 from ._async_chat import AsyncChat, AsyncChatList
 from ._async_stream import AsyncStream
+from ._browser import browser_cookies
 from ._chat import Chat
 from ._client import Client
 from ._errors import (
@@ -86,6 +87,7 @@ __all__ = [
     "UnknownEvent",
     "UnsupportedError",
     "User",
+    "browser_cookies",
 ]
 
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())

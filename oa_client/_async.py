@@ -19,6 +19,7 @@ from ._async_chat import AsyncChat, AsyncChatList
 from ._async_stream import AsyncStream
 from ._client import CLOSE_TIMEOUT, Client
 from ._conversation import Conversation
+from ._cookies import Cookies
 from ._engine import JOIN_LIMIT
 from ._exchange import Exchange, snapshot
 from ._feed import Feed, wake
@@ -28,7 +29,6 @@ from ._models import Message, ModelInfo, Plugin, Sampling, Timeout
 from ._poller import Poller
 from ._question import AnswerOptions, Messages, merge_options, read_question
 from ._stream import Reply
-from ._target import Cookies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

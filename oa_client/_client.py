@@ -15,6 +15,7 @@ import requests
 from ._chat import Chat
 from ._cleanup import DEADLINE
 from ._conversation import Conversation, ignore
+from ._cookies import Cookies
 from ._engine import Engine
 from ._errors import ConfigurationError, NotFoundError
 from ._listing import ChatList, Walk
@@ -22,7 +23,7 @@ from ._models import Message, ModelInfo, Plugin, Sampling, Timeout
 from ._question import AnswerOptions, Messages, check_name, merge_options, read_question
 from ._retry import Retry
 from ._stream import Stream
-from ._target import Cookies, Target, find_target
+from ._target import Target, find_target
 from ._transport import Transport
 from ._wire import Call, Surface, Website
 
@@ -51,7 +52,8 @@ class Client:
 
     Args:
         base_url: where the server is, for example `https://oa.example.org`; a path in it is kept.
-        cookies: of the website's session: a mapping, a cookie jar, a Cookie header, or the bare session token.
+        cookies: of the website's session: a mapping, a cookie jar, a Cookie header, the bare session token, or the
+            `pathlib.Path` of a cookies.txt or of a JSON export; of a jar or a file, what a browser would send there.
         token: of the inference server, without "Bearer".
         proxy: a URL, used for http and https; without it the environment's proxies are.
         headers: added to every request.

@@ -11,23 +11,15 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import Request
 
+from ._cookies import Cookies, cookie_header
 from ._errors import ConfigurationError
 from ._wire import DEFAULT_MODEL, Inference, Surface
 
-Cookies = str | Mapping[str, str] | CookieJar
-
-SESSION_COOKIE = "next-auth.session-token"
-#: A cookie value, RFC 6265 section 4.1.1, and the quotes, spaces and commas that are seen in practice.
-_COOKIE_VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 #: No white space and nothing that libraries read in different ways.
 _URL = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
-_COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CHUNK = re.compile(r"(.*)\.(\d{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +70,9 @@ def find_target(
             "cookies and token are both given: cookies= is for the website, token= for the inference server"
         )
     known_url = environ.get("OA_BASE_URL") or None
-    url = _check_url("base_url", base_url) if base_url is not None else None
+    url = check_url("base_url", base_url) if base_url is not None else None
     if url is None and known_url is not None:
-        url = _check_url("$OA_BASE_URL", known_url)
+        url = check_url("$OA_BASE_URL", known_url)
     given = cookies is not None or token is not None
     trusted = url is None or (known_url is not None and origin(known_url) == origin(url))
     cookie_name, token_name = "cookies", "token"
@@ -102,7 +94,7 @@ def find_target(
     if token is not None:
         return Target(url, Inference(), {"Authorization": f"Bearer {_check_token(token_name, token)}"})
     if cookies is not None:
-        return Target(url, website, {"Cookie": _cookie_header(cookie_name, cookies, url)})
+        return Target(url, website, {"Cookie": cookie_header(cookie_name, cookies, url)})
     return Target(url, website, {})
 
 
@@ -116,7 +108,13 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or ""), port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _check_url(name: str, value: Any) -> str:
+def check_url(name: str, value: Any) -> str:
+    """
+    Return an address as it is used, without a slash at its end.
+
+    Raises:
+        ConfigurationError: if it is none, or holds what does not belong there.
+    """
     # The value is not quoted: whoever gets an address wrong may have put a password or token into it.
     problem = f"{name} is not an http or https URL, for example http://127.0.0.1:8000"
     if not isinstance(value, str) or not _URL.fullmatch(value):
@@ -145,79 +143,3 @@ def _check_token(name: str, token: Any) -> str:
     if not all("!" <= character <= "~" for character in token):
         raise ConfigurationError(f"{name} has a character that no token has (a space, a line end or beyond ASCII)")
     return token
-
-
-def _cookie_header(name: str, cookies: Any, url: str) -> str:
-    """Make the Cookie header; a bare session token gets the name that next-auth looks for at this scheme."""
-    if isinstance(cookies, CookieJar):
-        request = _request(url)
-        cookies_for(cookies, url).add_cookie_header(request)
-        header = request.get_header("Cookie")
-        if not header:
-            raise ConfigurationError(f"{name}: the jar holds no cookie for {urlsplit(url).hostname}")
-        pairs = _parse_cookies(name, header)
-    elif isinstance(cookies, Mapping):
-        pairs = list(cookies.items())
-    elif isinstance(cookies, str):
-        text = cookies.strip().removeprefix("Cookie:").strip()
-        if "=" in text:
-            pairs = _parse_cookies(name, text)
-        elif not text:
-            pairs = []
-        else:
-            secure = urlsplit(url).scheme == "https"
-            pairs = [(f"__Secure-{SESSION_COOKIE}" if secure else SESSION_COOKIE, text)]
-    else:
-        raise ConfigurationError(
-            f"{name} must be a mapping, a cookie jar or a Cookie header, not {type(cookies).__name__}"
-        )
-    if not pairs:
-        raise ConfigurationError(f"{name} is empty: the website needs its session cookie")
-    for key, value in pairs:
-        if not isinstance(key, str) or not _COOKIE_NAME.fullmatch(key):
-            raise ConfigurationError(f"{name} has a cookie whose name is not one")
-        if not value:
-            # The name is not shown: it may be a session token that ends in "=".
-            raise ConfigurationError(f"{name} has a cookie without a value")
-        if not isinstance(value, str) or not _COOKIE_VALUE.fullmatch(value):
-            raise ConfigurationError(f"{name}: the value of {key!r} is not a cookie value")
-    return "; ".join(f"{key}={value}" for key, value in _order_chunks(pairs))
-
-
-def cookies_for(jar: CookieJar, url: str) -> CookieJar:
-    """Return those cookies of a jar that go to a URL, in a new one: asking a jar drops what has expired from it."""
-    chosen = CookieJar()
-    for cookie in jar:
-        alone, request = CookieJar(), _request(url)
-        alone.set_cookie(cookie)
-        alone.add_cookie_header(request)
-        if request.has_header("Cookie"):
-            chosen.set_cookie(cookie)
-    return chosen
-
-
-def _request(url: str) -> Request:
-    return Request(f"{url}/api/chat")  # noqa: S310 - never opened: a jar wants one to choose by
-
-
-def _parse_cookies(name: str, header: str) -> list[tuple[str, str]]:
-    pairs = []
-    for part in header.split(";"):
-        key, equals, value = part.strip().partition("=")
-        if key and not equals:
-            raise ConfigurationError(f"{name} is not a Cookie header: it must read 'name=value; name=value'")
-        if key:
-            pairs.append((key, value))
-    return pairs
-
-
-def _order_chunks(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Put name.0, name.1, … of one name side by side in that order: next-auth joins them as they stand."""
-    places: dict[str, int] = {}
-
-    def place(pair: tuple[str, str]) -> tuple[int, int]:
-        chunk = _CHUNK.fullmatch(pair[0])
-        name, number = (chunk[1], int(chunk[2])) if chunk else (pair[0], -1)
-        return places.setdefault(name, len(places)), number
-
-    return sorted(pairs, key=place)
