@@ -19,6 +19,7 @@ from ._async_stream import AsyncStream
 from ._browser import browser_cookies
 from ._chat import Chat
 from ._client import Client
+from ._credentials import TrustedClient
 from ._errors import (
     APIError,
     AuthError,
@@ -84,6 +85,7 @@ __all__ = [
     "Transcript",
     "TransportError",
     "TransportTimeout",
+    "TrustedClient",
     "UnknownEvent",
     "UnsupportedError",
     "User",

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from ._cookies import Cookies, cookie_header
+from ._credentials import Credentials, Login, TrustedClient
 from ._errors import ConfigurationError
 from ._wire import DEFAULT_MODEL, Inference, Surface
 
@@ -30,13 +32,13 @@ class Target:
     Attributes:
         base_url: without a slash at the end.
         surface: its dialect.
-        credentials: the headers that sign a request; never shown.
+        credentials: what signs a request; never shown.
         model: what answers when the caller names no model.
     """
 
     base_url: str
     surface: Surface
-    credentials: Mapping[str, str] = field(repr=False)
+    credentials: Credentials = field(repr=False)
     model: str = DEFAULT_MODEL
 
     @property
@@ -51,11 +53,24 @@ class Target:
     @property
     def is_exposed(self) -> bool:
         """Whether the credentials go over a network as they are."""
-        return bool(self.credentials) and self.base_url.startswith("http:") and not self.is_loopback
+        has_any = bool(self.credentials) or self.credentials.is_renewable
+        return has_any and self.base_url.startswith("http:") and not self.is_loopback
+
+    def warn_if_exposed(self, stacklevel: int) -> None:
+        """Warn if the credentials go over a network as they are; `stacklevel` as for `warnings.warn`, from here."""
+        if self.is_exposed:
+            warnings.warn(
+                f"the credentials go to {self.base_url} unencrypted, for all on the way to read: use https",
+                stacklevel=stacklevel + 1,
+            )
 
 
 def find_target(
-    base_url: str | None, cookies: Cookies | None, token: str | None, environ: Mapping[str, str], website: Surface
+    base_url: str | None,
+    cookies: Cookies | None,
+    token: str | TrustedClient | None,
+    environ: Mapping[str, str],
+    website: Surface,
 ) -> Target | None:
     """
     Return where to send calls, or None if nothing says so and the local server is meant.
@@ -91,11 +106,28 @@ def find_target(
                 f"{name} is given without an address, so it is sent nowhere: pass base_url= or set $OA_BASE_URL"
             )
         return None
+    if token is not None or cookies is not None:
+        return signed_target(url, cookies, token, website, cookie_name, token_name)
+    return Target(url, website, Credentials())
+
+
+def signed_target(
+    url: str,
+    cookies: Cookies | None,
+    token: str | TrustedClient | None,
+    website: Surface,
+    cookie_name: str = "cookies",
+    token_name: str = "token",  # noqa: S107 - what the argument is called
+) -> Target:
+    """
+    Return the target of an address and one credential.
+
+    Raises:
+        ConfigurationError: if the credential is none; with the name that it has for the user.
+    """
     if token is not None:
-        return Target(url, Inference(), {"Authorization": f"Bearer {_check_token(token_name, token)}"})
-    if cookies is not None:
-        return Target(url, website, {"Cookie": cookie_header(cookie_name, cookies, url)})
-    return Target(url, website, {})
+        return Target(url, Inference(), Credentials(Login(token=_check_token(token_name, token))))
+    return Target(url, website, Credentials(Login(cookies=cookie_header(cookie_name, cookies, url))))
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -135,9 +167,11 @@ def check_url(name: str, value: Any) -> str:
     return value.rstrip("/")
 
 
-def _check_token(name: str, token: Any) -> str:
+def _check_token(name: str, token: Any) -> str | TrustedClient:
+    if isinstance(token, TrustedClient):
+        return token
     if not isinstance(token, str) or not token:
-        raise ConfigurationError(f"{name} must be a non-empty string")
+        raise ConfigurationError(f"{name} must be a non-empty string or a TrustedClient")
     if token.lower().startswith("bearer "):
         raise ConfigurationError(f"{name} must be the token alone, without 'Bearer' before it")
     if not all("!" <= character <= "~" for character in token):

@@ -26,7 +26,7 @@ CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 # Each module may import those before it. One that is not listed must not close a circle.
 ORDER = [
     *("_errors", "_models", "_tree", "_markdown", "_transcript", "_events", "_question", "_wire"),
-    *("_fork", "_cookies", "_target", "_clock", "_sse", "_transport", "_workers"),
+    *("_fork", "_cookies", "_credentials", "_target", "_clock", "_sse", "_transport", "_workers"),
     *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine"),
     *("_conversation", "_listing", "_chat", "_client", "_poller", "_feed", "_hop", "_async_stream", "_async_chat"),
     *("_async", "_browser", "__init__", "provider", "_cli", "__main__"),

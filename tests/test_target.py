@@ -29,7 +29,7 @@ def found(base_url: Any = None, cookies: Any = None, token: Any = None, **enviro
 
 def parts(target: Target | None) -> Expected | None:
     """Return address, surface and credentials of a target."""
-    return None if target is None else (target.base_url, type(target.surface), dict(target.credentials))
+    return None if target is None else (target.base_url, type(target.surface), dict(target.credentials.headers))
 
 
 def signed(url: str, token: str) -> Expected:
@@ -393,7 +393,7 @@ def test_chunks_among_other_cookies(pairs: tuple[str, ...]) -> None:
     target = found(URL, "; ".join(pairs))
 
     assert target is not None
-    header = target.credentials["Cookie"]
+    header = target.credentials.headers["Cookie"]
     assert "t.0=x; t.1=y; t.2=z" in header
     assert sorted(pairs) == sorted(header.split("; "))
 
