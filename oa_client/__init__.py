@@ -40,6 +40,7 @@ from ._errors import (
 )
 from ._events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
 from ._listing import ChatList
+from ._login import login, logout
 from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, PluginConfig, Preset, Sampling, Timeout, User
 from ._question import AnswerOptions
 from ._stream import Stream
@@ -90,6 +91,8 @@ __all__ = [
     "UnsupportedError",
     "User",
     "browser_cookies",
+    "login",
+    "logout",
 ]
 
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())

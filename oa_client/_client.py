@@ -22,6 +22,7 @@ from ._listing import ChatList, Walk
 from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
 from ._question import AnswerOptions, Messages, check_name, merge_options, read_question
 from ._retry import Retry
+from ._store import Store
 from ._stream import Stream
 from ._target import Target, find_target
 from ._transport import Transport
@@ -47,6 +48,7 @@ class Client:
     `token=` is for the inference server, `cookies=` for the website; with neither, calls go to the website unsigned.
     Without any argument, `$OA_BASE_URL` and `$OA_TOKEN` or `$OA_COOKIE` say where to go, and without those a local
     server is started, which answers with a small demo model (`pip install 'oa-client[local]'`, `oa-client setup`).
+    Where an address comes without credentials, those are used that `login()` has kept for it.
     Credentials go to the origin they are given for and nowhere else: redirects are refused, `.netrc` is not read, and
     a server on this machine is never asked through a proxy of the environment.
 
@@ -92,7 +94,7 @@ class Client:
         check_name("model", model)
         self._options: AnswerOptions = {"model": model}
         retry = Retry(max_retries)
-        target = find_target(base_url, cookies, token, os.environ, self._website)
+        target = find_target(base_url, cookies, token, os.environ, self._website, Store(os.environ))
         self._settings: dict[str, Any] = {
             "base_url": base_url,
             "timeout": limits,
@@ -385,8 +387,8 @@ class Client:
         """
         Return the arguments that make a client like this: `Client(**client.settings(with_credentials=True))`.
 
-        A pickled client is these without the credentials. It takes them from the environment again, or says with its
-        first call what is missing.
+        A pickled client is these without the credentials. It takes them from the environment again, or what `login()`
+        has kept, or says with its first call what is missing.
 
         Args:
             with_credentials: also those that are secret or may hold secrets: cookies, token, headers, session, and a
@@ -406,7 +408,7 @@ def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str
     client = cls(**settings)
     target = client._engine.target
     if target is not None and target.credentials:
-        # Those of the environment.
+        # Those of the environment, or kept.
         missing = tuple(name for name in missing if name not in ("cookies", "token"))
     client._engine.missing = missing
     return client

@@ -1,8 +1,13 @@
 """
-Where a call goes: address, surface and credentials, from the arguments and the environment.
+Where a call goes: address, surface and credentials, from the arguments, the environment and the user's store.
 
-An address comes from `base_url`, else `$OA_BASE_URL`. Credentials are `token` or `cookies`, else `$OA_TOKEN` or
-`$OA_COOKIE`; those of the environment go only to the origin of `$OA_BASE_URL`.
+An address comes from `base_url`, else `$OA_BASE_URL`, else it is the local server; the store never has one.
+
+Credentials, which go to that address and to no other origin (scheme, host and port), are the first of these:
+
+1. the argument `token` or `cookies`;
+2. `$OA_TOKEN` or `$OA_COOKIE`, if the address is of the origin of `$OA_BASE_URL`;
+3. what `login()` has kept for the origin of the address.
 """
 
 from __future__ import annotations
@@ -12,12 +17,14 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from ._cookies import Cookies, cookie_header
 from ._credentials import Credentials, Login, TrustedClient
 from ._errors import ConfigurationError
+from ._store import Store
 from ._wire import DEFAULT_MODEL, Inference, Surface
 
 #: No white space and nothing that libraries read in different ways.
@@ -71,6 +78,7 @@ def find_target(
     token: str | TrustedClient | None,
     environ: Mapping[str, str],
     website: Surface,
+    store: Store | None = None,
 ) -> Target | None:
     """
     Return where to send calls, or None if nothing says so and the local server is meant.
@@ -108,7 +116,12 @@ def find_target(
         return None
     if token is not None or cookies is not None:
         return signed_target(url, cookies, token, website, cookie_name, token_name)
-    return Target(url, website, Credentials())
+    kept = None if store is None else store.read(origin_name(url))
+    if store is None or kept is None:
+        return Target(url, website, Credentials())
+    keep = partial(store.replace, origin_name(url))
+    surface = website if kept.token is None else Inference()
+    return Target(url, surface, Credentials(kept, has_worked=True, keep=keep))
 
 
 def signed_target(
@@ -138,6 +151,12 @@ def origin(url: str) -> tuple[str, str, int | None]:
     except ValueError:
         return "", "", None
     return parts.scheme, (parts.hostname or ""), port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def origin_name(url: str) -> str:
+    """Return the origin of an address as text, the port always included."""
+    scheme, host, port = origin(url)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def check_url(name: str, value: Any) -> str:
