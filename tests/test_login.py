@@ -32,6 +32,7 @@ from oa_client._credentials import RENEWAL_AGE, Login
 from oa_client._store import Store
 from oa_client._target import Target, find_target, origin_name
 from oa_client._wire import Inference, Website
+from oa_client.local import LocalServer
 
 from .accounts import SESSION, AccountScript, Face, call, token_pair
 from .scripted import (
@@ -650,3 +651,35 @@ def test_login_in_a_session_of_the_users(inference: AccountScript, face: Face) -
 
     assert ["yes", "yes"] == inference.sent("X-Mine")
     assert 1 == inference.logins
+
+
+@pytest.mark.parametrize("kind", ["token", "cookies", "username", "trusted client"])
+def test_local_server(kind: str, face: Face) -> None:
+    """The local server, which shares nothing with the client, takes each kind of login."""
+    with LocalServer(backend="lorem", debug_login=True) as server:
+        given: dict[str, dict[str, Any]] = {
+            "token": {"token": server.token},
+            "cookies": {"cookies": server.cookies},
+            "username": {"username": "ada"},
+            "trusted client": {"token": TrustedClient(server.trusted_key, "bot", "bot-1", "1", "Ada")},
+        }
+        user = oa_client.login(server.url, **given[kind])
+        again = call(face, "whoami", server.url)
+        with Client(server.url) as client:
+            answer = client.ask("Hi", sampling={"max_new_tokens": 2})
+        call(face, "delete_account", server.url)
+
+        assert (user.id, user.name) == (again.id, again.name)
+        assert {"username": "ada", "trusted client": "bot-1"}.get(kind, "local") == (user.id or user.name)
+        assert "Lorem ipsum" == str(answer)
+
+
+def test_token_of_the_local_server_expires() -> None:
+    """A server whose tokens are too old at once does not keep the client busy for ever."""
+    with (
+        LocalServer(backend="lorem", debug_login=True, token_minutes=0) as server,
+        pytest.raises(AuthError, match="Token expired") as caught,
+    ):
+        oa_client.login(server.url, username="ada")
+
+    assert caught.value.has_expired
