@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from ._async import AsyncClient
 from ._async_chat import AsyncChat, AsyncChatList
 from ._async_stream import AsyncStream
+from ._browser import browser_cookies
 from ._chat import Chat
 from ._client import Client
+from ._credentials import TrustedClient
 from ._errors import (
     APIError,
     AuthError,
@@ -38,6 +40,7 @@ from ._errors import (
 )
 from ._events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
 from ._listing import ChatList
+from ._login import login, logout
 from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, PluginConfig, Preset, Sampling, Timeout, User
 from ._question import AnswerOptions
 from ._stream import Stream
@@ -83,9 +86,13 @@ __all__ = [
     "Transcript",
     "TransportError",
     "TransportTimeout",
+    "TrustedClient",
     "UnknownEvent",
     "UnsupportedError",
     "User",
+    "browser_cookies",
+    "login",
+    "logout",
 ]
 
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())

@@ -19,16 +19,17 @@ from ._async_chat import AsyncChat, AsyncChatList
 from ._async_stream import AsyncStream
 from ._client import CLOSE_TIMEOUT, Client
 from ._conversation import Conversation
+from ._cookies import Cookies
+from ._credentials import TrustedClient
 from ._engine import JOIN_LIMIT
 from ._exchange import Exchange, snapshot
 from ._feed import Feed, wake
 from ._hop import in_thread
 from ._listing import Walk
-from ._models import Message, ModelInfo, Plugin, Sampling, Timeout
+from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
 from ._poller import Poller
 from ._question import AnswerOptions, Messages, merge_options, read_question
 from ._stream import Reply
-from ._target import Cookies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -53,7 +54,7 @@ class AsyncClient:
         base_url: str | None = None,
         *,
         cookies: Cookies | None = None,
-        token: str | None = None,
+        token: str | TrustedClient | None = None,
         proxy: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
@@ -188,6 +189,18 @@ class AsyncClient:
     async def get_plugin(self, url: str) -> Plugin:
         """Have the server look up a plugin; see `Client.get_plugin`."""
         return await in_thread(partial(self._client.get_plugin, url))
+
+    async def whoami(self) -> User:
+        """Return who is signed in; see `Client.whoami`."""
+        return await in_thread(self._client.whoami)
+
+    async def refresh(self) -> User:
+        """Renew the session at a website, and return who is signed in; see `Client.refresh`."""
+        return await in_thread(self._client.refresh)
+
+    async def delete_account(self, *, confirm: bool = False) -> None:
+        """Delete the account of who is signed in; see `Client.delete_account`."""
+        await in_thread(partial(self._client.delete_account, confirm=confirm))
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""

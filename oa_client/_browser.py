@@ -12,29 +12,32 @@ from http.cookiejar import CookieJar
 from typing import Any
 from urllib.parse import urlsplit
 
+from ._cookies import cookies_for
 from ._errors import ConfigurationError
-from ._target import cookies_for
+from ._target import check_url
 
 _log = logging.getLogger("oa_client")
 _patching = threading.Lock()
 
 
-def browser_cookies(url: str) -> CookieJar:
+def browser_cookies(base_url: str) -> CookieJar:
     """
-    Return the cookies of the first browser that has any for a URL's host; those of other hosts are not among them.
+    Return the cookies that the first of the user's browsers which has any would send to a website.
 
-    This reads files and may ask the desktop's key ring, so it takes a while.
+    `Client(url, cookies=browser_cookies(url))` is signed in as the browser is. This needs the extra `browser`, reads
+    files, and may ask the desktop's key ring, so it takes a while.
 
     Raises:
-        ConfigurationError: if there are none, or the extra is not installed.
+        ConfigurationError: if there are none, the extra is not installed, or `base_url` is no address.
     """
-    host = urlsplit(url).hostname or ""
+    base_url = check_url("base_url", base_url)
+    host = urlsplit(base_url).hostname or ""
     way_out = f"pass cookies= with those of {host}"
     try:
         import browser_cookie3
     except ImportError as error:
         raise ConfigurationError(
-            f"no cookies are given: {way_out}, or let them be looked up in your browsers: "
+            f"the extra that looks for cookies in your browsers is not installed: {way_out}, or "
             "pip install 'oa-client[browser]'"
         ) from error
     for browser in browser_cookie3.all_browsers:
@@ -46,7 +49,7 @@ def browser_cookies(url: str) -> CookieJar:
             _log.debug("no cookies from %s: %s", browser.__name__, type(error).__name__)
             continue
         # The library looks for the host anywhere in the domain.
-        jar = cookies_for(found, url)
+        jar = cookies_for(found, base_url)
         if len(jar):
             return jar
     raise ConfigurationError(f"no browser here has cookies of {host}: sign in there, or {way_out}")

@@ -1,5 +1,5 @@
 """
-The commands: `ask`, `serve` and `setup`.
+The commands: `ask`, `login`, `logout`, `whoami`, `serve` and `setup`.
 
 Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,8 @@ from rich.progress import DownloadColumn, Progress
 from ._client import Client
 from ._errors import OAError
 from ._events import PendingEvent, TokenEvent
+from ._login import login, logout
+from ._models import User
 
 #: seconds after Ctrl-C for an answer to end, so that its chat can be deleted.
 INTERRUPT_TIMEOUT = 3.0
@@ -52,8 +55,8 @@ def cli() -> None:
     """
     Talk to an Open-Assistant server, or run a small one here.
 
-    $OA_BASE_URL names the server, $OA_TOKEN (inference server) or $OA_COOKIE (website) signs in. Without them, a
-    local server with a small demo model answers.
+    $OA_BASE_URL names the server; `login`, or $OA_TOKEN (inference server) or $OA_COOKIE (website), signs in. Without
+    an address, a local server with a small demo model answers.
     """
 
 
@@ -92,6 +95,83 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None)
         click.echo()
         if stream.diverged:
             click.echo(f"The final text differs:\n{_printable(str(stream.message))}", err=True)
+
+
+#: The value of an option that is given without one.
+_ASK = ""
+
+
+def _secret(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Read a secret from where it does not stay: other users can see arguments, and the shell keeps them."""
+    if value is None:
+        return None
+    if value not in (_ASK, "-"):
+        name = option.opts[0]
+        raise click.BadParameter(
+            f"a secret is no argument: {name} alone, after the URL, asks for it; {name} - reads it from standard input"
+        )
+    text = sys.stdin.readline() if value == "-" else click.prompt(str(option.name).capitalize(), hide_input=True)
+    return str(text).strip()
+
+
+@cli.command("login")
+@click.argument("url")
+@click.option(
+    *("--token", "token"),
+    is_flag=False,
+    flag_value=_ASK,
+    metavar="[-]",
+    callback=_secret,
+    help="Ask for an inference server's access token; - reads it from standard input.",
+)
+@click.option(
+    *("--cookie", "cookie"),
+    is_flag=False,
+    flag_value=_ASK,
+    metavar="[-]",
+    callback=_secret,
+    help="Ask for a website's session cookie, or a whole Cookie header; - reads it from standard input.",
+)
+@click.option(
+    *("--cookies", "file"),
+    type=click.Path(path_type=Path),
+    help="Take a website's cookies from a cookies.txt, or from the JSON of a browser extension or Playwright.",
+)
+@click.option("--user", "username", help="Log in to an inference server that takes a name alone.")
+def log_in(url: str, token: str | None, cookie: str | None, file: Path | None, username: str | None) -> None:
+    """Sign in at URL and keep the login, for `ask` and for programs; without an option, ask for the secret."""
+    given = sum(value is not None for value in (token, cookie, file, username))
+    if given > 1:
+        raise click.UsageError("give one of --token, --cookie, --cookies and --user")
+    if given == 0:
+        kind = click.prompt("What do you have?", type=click.Choice(["token", "cookie"]))
+        secret = click.prompt(f"The {kind} (it is not shown)", hide_input=True).strip()
+        token, cookie = (secret, None) if kind == "token" else (None, secret)
+    user = login(url, token=token, cookies=cookie if file is None else file, username=username)
+    click.echo(f"Signed in at {url} as {_name(user)}.")
+
+
+@cli.command("logout")
+@click.argument("url")
+def log_out(url: str) -> None:
+    """Forget the login that is kept for URL."""
+    click.echo(f"Logged out of {url}." if logout(url) else f"No login is kept for {url}.")
+
+
+@cli.command()
+@click.argument("url", required=False)
+def whoami(url: str | None) -> None:
+    """Print who is signed in at URL, else at $OA_BASE_URL."""
+    with Client(url) as client:
+        user = client.whoami()
+        click.echo(f"{_name(user)}, {client._place}")
+    if user.expires_at is not None:
+        click.echo(f"The session ends at {user.expires_at:%Y-%m-%d %H:%M} UTC.")
+
+
+def _name(user: User) -> str:
+    name = user.name or user.email or user.id or "somebody without a name"
+    return _printable(f"{name} ({user.role})" if user.role else name)
 
 
 @cli.command()

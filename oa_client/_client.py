@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,14 +14,17 @@ import requests
 from ._chat import Chat
 from ._cleanup import DEADLINE
 from ._conversation import Conversation, ignore
+from ._cookies import Cookies
+from ._credentials import TrustedClient
 from ._engine import Engine
 from ._errors import ConfigurationError, NotFoundError
 from ._listing import ChatList, Walk
-from ._models import Message, ModelInfo, Plugin, Sampling, Timeout
+from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
 from ._question import AnswerOptions, Messages, check_name, merge_options, read_question
 from ._retry import Retry
+from ._store import Store
 from ._stream import Stream
-from ._target import Cookies, Target, find_target
+from ._target import Target, find_target
 from ._transport import Transport
 from ._wire import Call, Surface, Website
 
@@ -46,13 +48,15 @@ class Client:
     `token=` is for the inference server, `cookies=` for the website; with neither, calls go to the website unsigned.
     Without any argument, `$OA_BASE_URL` and `$OA_TOKEN` or `$OA_COOKIE` say where to go, and without those a local
     server is started, which answers with a small demo model (`pip install 'oa-client[local]'`, `oa-client setup`).
+    Where an address comes without credentials, those are used that `login()` has kept for it.
     Credentials go to the origin they are given for and nowhere else: redirects are refused, `.netrc` is not read, and
     a server on this machine is never asked through a proxy of the environment.
 
     Args:
         base_url: where the server is, for example `https://oa.example.org`; a path in it is kept.
-        cookies: of the website's session: a mapping, a cookie jar, a Cookie header, or the bare session token.
-        token: of the inference server, without "Bearer".
+        cookies: of the website's session: a mapping, a cookie jar, a Cookie header, the bare session token, or the
+            `pathlib.Path` of a cookies.txt or of a JSON export; of a jar or a file, what a browser would send there.
+        token: of the inference server, an access token without "Bearer" or a `TrustedClient`.
         proxy: a URL, used for http and https; without it the environment's proxies are.
         headers: added to every request.
         timeout: seconds to connect and to wait for a byte, or a `Timeout`, which has more limits.
@@ -77,7 +81,7 @@ class Client:
         base_url: str | None = None,
         *,
         cookies: Cookies | None = None,
-        token: str | None = None,
+        token: str | TrustedClient | None = None,
         proxy: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
@@ -90,7 +94,7 @@ class Client:
         check_name("model", model)
         self._options: AnswerOptions = {"model": model}
         retry = Retry(max_retries)
-        target = find_target(base_url, cookies, token, os.environ, self._website)
+        target = find_target(base_url, cookies, token, os.environ, self._website, Store(os.environ))
         self._settings: dict[str, Any] = {
             "base_url": base_url,
             "timeout": limits,
@@ -102,23 +106,30 @@ class Client:
         if proxy is not None:
             (secrets if "@" in str(proxy) else self._settings)["proxy"] = proxy
         given = {name: value for name, value in secrets.items() if value is not None}
+
+        def secrets_now() -> dict[str, Any]:
+            if cookies is None or target is None or not target.credentials.is_renewed:
+                return given
+            return {**given, "cookies": target.credentials.login.cookies}
+
         # Behind a function, as nobody looks at what that knows.
-        self._secrets: Callable[[], dict[str, Any]] = lambda: given
+        self._secrets: Callable[[], dict[str, Any]] = secrets_now
 
         # Not a partial(), whose repr shows the headers.
         def make_transport(target: Target) -> Transport:
             return Transport(target, headers=headers, proxy=proxy, session=session)
 
         self._engine = Engine(target, make_transport, limits, retry, serialize)
-        if target is not None and target.is_exposed:
-            warnings.warn(
-                f"the credentials go to {target.base_url} unencrypted, for all on the way to read: use https",
-                stacklevel=2,
-            )
+        if target is not None:
+            target.warn_if_exposed(stacklevel=2)
 
     def __repr__(self) -> str:
+        return f"<Client of {self._place}>"
+
+    @property
+    def _place(self) -> str:
         target = self._engine.target
-        return f"<Client of {f'{target.base_url} ({target.surface.name})' if target else 'the local server'}>"
+        return f"{target.base_url} ({target.surface.name})" if target else "the local server"
 
     def stream(
         self,
@@ -302,6 +313,51 @@ class Client:
         check_name("url", url)
         return self._engine.send(lambda surface: surface.get_plugin(url))
 
+    def whoami(self) -> User:
+        """
+        Return who is signed in: the inference server tells only the id, the website name, role and the like.
+
+        Raises:
+            AuthError: if nobody is.
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
+        """
+        return self._engine.send(lambda surface: surface.whoami())
+
+    def refresh(self) -> User:
+        """
+        Renew the session at a website, and return who is signed in.
+
+        All later calls of this client have the new session cookie, and if `login()` has kept the old one, the new one
+        is kept in its place.
+
+        Raises:
+            UnsupportedError: if it is an inference server; `login()` is the way there.
+            AuthError: if nobody is signed in, so that there is nothing to renew.
+            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
+        """
+        return self._engine.send(lambda surface: surface.refresh())
+
+    def delete_account(self, *, confirm: bool = False) -> None:
+        """
+        Delete the account of who is signed in, which cannot be undone.
+
+        The name goes; the chats stay on the server, so delete those first that are not to. On the inference server,
+        the token works on, and the next login brings the same chats back.
+
+        Args:
+            confirm: whether you mean it.
+
+        Raises:
+            ConfigurationError: without `confirm=True`; then nothing is sent.
+            APIError, TransportError, ProtocolError: as `stream`.
+        """
+        if confirm is not True:
+            raise ConfigurationError(
+                f"delete_account() would delete your account at {self._place}, which cannot be undone, and leave its "
+                "chats on the server (delete those first that are not to stay): pass confirm=True if you mean it"
+            )
+        self._engine.send(lambda surface: surface.delete_account())
+
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """
         Close open streams, delete what chats they leave, and close the connections.
@@ -331,8 +387,8 @@ class Client:
         """
         Return the arguments that make a client like this: `Client(**client.settings(with_credentials=True))`.
 
-        A pickled client is these without the credentials. It takes them from the environment again, or says with its
-        first call what is missing.
+        A pickled client is these without the credentials. It takes them from the environment again, or what `login()`
+        has kept, or says with its first call what is missing.
 
         Args:
             with_credentials: also those that are secret or may hold secrets: cookies, token, headers, session, and a
@@ -352,7 +408,7 @@ def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str
     client = cls(**settings)
     target = client._engine.target
     if target is not None and target.credentials:
-        # Those of the environment.
+        # Those of the environment, or kept.
         missing = tuple(name for name in missing if name not in ("cookies", "token"))
     client._engine.missing = missing
     return client

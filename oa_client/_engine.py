@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from ._cleanup import DEADLINE, Cleanup, start_all
+from ._credentials import Credentials, Login
 from ._errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError
 from ._exchange import Exchange
 from ._fork import forget_in_children
@@ -123,6 +124,8 @@ class Engine:
             )
         self._check_open()
         link = self._connect()
+        target = link.transport.target
+        target.credentials.check(target.base_url)
         with self._lock:
             self._check_open()
             exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)
@@ -338,4 +341,4 @@ def _local_target() -> Target:
         raise ConfigurationError(
             f"no address is given, and the local server does not start: {error}{ways_out}"
         ) from error
-    return Target(server.url, Inference(), {"Authorization": f"Bearer {server.token}"}, server.model)
+    return Target(server.url, Inference(), Credentials(Login(token=server.token)), server.model)

@@ -8,7 +8,7 @@ OAError                      every error of this package
 ├─ TransportError            the server could not be reached; also requests.ConnectionError
 │  └─ TransportTimeout       a clock ran out; also requests.Timeout and TimeoutError
 ├─ APIError                  the server answered with an error; also requests.HTTPError and RuntimeError
-│  ├─ AuthError              401, 403
+│  ├─ AuthError              401, 403, nobody signed in
 │  ├─ NotFoundError          404
 │  ├─ RequestError           400, 413, 422
 │  ├─ RateLimitError         429, and the 500 that stands for it on the real server
@@ -149,7 +149,18 @@ class APIError(OAError, requests.HTTPError, RuntimeError):
 
 
 class AuthError(APIError):
-    """401 or 403: not signed in, expired, or banned (the website does not tell which)."""
+    """
+    401 or 403, or the website's word that nobody is signed in: expired, never valid, or banned.
+
+    The website does not tell which.
+
+    Attributes:
+        has_expired: True if the credentials were good once: the server said `Token expired`, or has taken them
+            before, in a call of the same client or when `login()` stored them. So logging in again should help, but
+            for a user whom the website has banned since, which looks the same. False if nothing is known of that.
+    """
+
+    has_expired: bool = False
 
 
 class NotFoundError(APIError):

@@ -1,33 +1,34 @@
 """
-Where a call goes: address, surface and credentials, from the arguments and the environment.
+Where a call goes: address, surface and credentials, from the arguments, the environment and the user's store.
 
-An address comes from `base_url`, else `$OA_BASE_URL`. Credentials are `token` or `cookies`, else `$OA_TOKEN` or
-`$OA_COOKIE`; those of the environment go only to the origin of `$OA_BASE_URL`.
+An address comes from `base_url`, else `$OA_BASE_URL`, else it is the local server; the store never has one.
+
+Credentials, which go to that address and to no other origin (scheme, host and port), are the first of these:
+
+1. the argument `token` or `cookies`;
+2. `$OA_TOKEN` or `$OA_COOKIE`, if the address is of the origin of `$OA_BASE_URL`;
+3. what `login()` has kept for the origin of the address.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import Request
 
+from ._cookies import Cookies, cookie_header
+from ._credentials import Credentials, Login, TrustedClient
 from ._errors import ConfigurationError
+from ._store import Store
 from ._wire import DEFAULT_MODEL, Inference, Surface
 
-Cookies = str | Mapping[str, str] | CookieJar
-
-SESSION_COOKIE = "next-auth.session-token"
-#: A cookie value, RFC 6265 section 4.1.1, and the quotes, spaces and commas that are seen in practice.
-_COOKIE_VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 #: No white space and nothing that libraries read in different ways.
 _URL = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
-_COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CHUNK = re.compile(r"(.*)\.(\d{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,13 @@ class Target:
     Attributes:
         base_url: without a slash at the end.
         surface: its dialect.
-        credentials: the headers that sign a request; never shown.
+        credentials: what signs a request; never shown.
         model: what answers when the caller names no model.
     """
 
     base_url: str
     surface: Surface
-    credentials: Mapping[str, str] = field(repr=False)
+    credentials: Credentials = field(repr=False)
     model: str = DEFAULT_MODEL
 
     @property
@@ -59,11 +60,25 @@ class Target:
     @property
     def is_exposed(self) -> bool:
         """Whether the credentials go over a network as they are."""
-        return bool(self.credentials) and self.base_url.startswith("http:") and not self.is_loopback
+        has_any = bool(self.credentials) or self.credentials.is_renewable
+        return has_any and self.base_url.startswith("http:") and not self.is_loopback
+
+    def warn_if_exposed(self, stacklevel: int) -> None:
+        """Warn if the credentials go over a network as they are; `stacklevel` as for `warnings.warn`, from here."""
+        if self.is_exposed:
+            warnings.warn(
+                f"the credentials go to {self.base_url} unencrypted, for all on the way to read: use https",
+                stacklevel=stacklevel + 1,
+            )
 
 
 def find_target(
-    base_url: str | None, cookies: Cookies | None, token: str | None, environ: Mapping[str, str], website: Surface
+    base_url: str | None,
+    cookies: Cookies | None,
+    token: str | TrustedClient | None,
+    environ: Mapping[str, str],
+    website: Surface,
+    store: Store | None = None,
 ) -> Target | None:
     """
     Return where to send calls, or None if nothing says so and the local server is meant.
@@ -78,9 +93,9 @@ def find_target(
             "cookies and token are both given: cookies= is for the website, token= for the inference server"
         )
     known_url = environ.get("OA_BASE_URL") or None
-    url = _check_url("base_url", base_url) if base_url is not None else None
+    url = check_url("base_url", base_url) if base_url is not None else None
     if url is None and known_url is not None:
-        url = _check_url("$OA_BASE_URL", known_url)
+        url = check_url("$OA_BASE_URL", known_url)
     given = cookies is not None or token is not None
     trusted = url is None or (known_url is not None and origin(known_url) == origin(url))
     cookie_name, token_name = "cookies", "token"
@@ -99,11 +114,33 @@ def find_target(
                 f"{name} is given without an address, so it is sent nowhere: pass base_url= or set $OA_BASE_URL"
             )
         return None
+    if token is not None or cookies is not None:
+        return signed_target(url, cookies, token, website, cookie_name, token_name)
+    kept = None if store is None else store.read(origin_name(url))
+    if store is None or kept is None:
+        return Target(url, website, Credentials())
+    keep = partial(store.replace, origin_name(url))
+    surface = website if kept.token is None else Inference()
+    return Target(url, surface, Credentials(kept, has_worked=True, keep=keep))
+
+
+def signed_target(
+    url: str,
+    cookies: Cookies | None,
+    token: str | TrustedClient | None,
+    website: Surface,
+    cookie_name: str = "cookies",
+    token_name: str = "token",  # noqa: S107 - what the argument is called
+) -> Target:
+    """
+    Return the target of an address and one credential.
+
+    Raises:
+        ConfigurationError: if the credential is none; with the name that it has for the user.
+    """
     if token is not None:
-        return Target(url, Inference(), {"Authorization": f"Bearer {_check_token(token_name, token)}"})
-    if cookies is not None:
-        return Target(url, website, {"Cookie": _cookie_header(cookie_name, cookies, url)})
-    return Target(url, website, {})
+        return Target(url, Inference(), Credentials(Login(token=_check_token(token_name, token))))
+    return Target(url, website, Credentials(Login(cookies=cookie_header(cookie_name, cookies, url))))
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -116,7 +153,19 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or ""), port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _check_url(name: str, value: Any) -> str:
+def origin_name(url: str) -> str:
+    """Return the origin of an address as text, the port always included."""
+    scheme, host, port = origin(url)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def check_url(name: str, value: Any) -> str:
+    """
+    Return an address as it is used, without a slash at its end.
+
+    Raises:
+        ConfigurationError: if it is none, or holds what does not belong there.
+    """
     # The value is not quoted: whoever gets an address wrong may have put a password or token into it.
     problem = f"{name} is not an http or https URL, for example http://127.0.0.1:8000"
     if not isinstance(value, str) or not _URL.fullmatch(value):
@@ -137,87 +186,13 @@ def _check_url(name: str, value: Any) -> str:
     return value.rstrip("/")
 
 
-def _check_token(name: str, token: Any) -> str:
+def _check_token(name: str, token: Any) -> str | TrustedClient:
+    if isinstance(token, TrustedClient):
+        return token
     if not isinstance(token, str) or not token:
-        raise ConfigurationError(f"{name} must be a non-empty string")
+        raise ConfigurationError(f"{name} must be a non-empty string or a TrustedClient")
     if token.lower().startswith("bearer "):
         raise ConfigurationError(f"{name} must be the token alone, without 'Bearer' before it")
     if not all("!" <= character <= "~" for character in token):
         raise ConfigurationError(f"{name} has a character that no token has (a space, a line end or beyond ASCII)")
     return token
-
-
-def _cookie_header(name: str, cookies: Any, url: str) -> str:
-    """Make the Cookie header; a bare session token gets the name that next-auth looks for at this scheme."""
-    if isinstance(cookies, CookieJar):
-        request = _request(url)
-        cookies_for(cookies, url).add_cookie_header(request)
-        header = request.get_header("Cookie")
-        if not header:
-            raise ConfigurationError(f"{name}: the jar holds no cookie for {urlsplit(url).hostname}")
-        pairs = _parse_cookies(name, header)
-    elif isinstance(cookies, Mapping):
-        pairs = list(cookies.items())
-    elif isinstance(cookies, str):
-        text = cookies.strip().removeprefix("Cookie:").strip()
-        if "=" in text:
-            pairs = _parse_cookies(name, text)
-        elif not text:
-            pairs = []
-        else:
-            secure = urlsplit(url).scheme == "https"
-            pairs = [(f"__Secure-{SESSION_COOKIE}" if secure else SESSION_COOKIE, text)]
-    else:
-        raise ConfigurationError(
-            f"{name} must be a mapping, a cookie jar or a Cookie header, not {type(cookies).__name__}"
-        )
-    if not pairs:
-        raise ConfigurationError(f"{name} is empty: the website needs its session cookie")
-    for key, value in pairs:
-        if not isinstance(key, str) or not _COOKIE_NAME.fullmatch(key):
-            raise ConfigurationError(f"{name} has a cookie whose name is not one")
-        if not value:
-            # The name is not shown: it may be a session token that ends in "=".
-            raise ConfigurationError(f"{name} has a cookie without a value")
-        if not isinstance(value, str) or not _COOKIE_VALUE.fullmatch(value):
-            raise ConfigurationError(f"{name}: the value of {key!r} is not a cookie value")
-    return "; ".join(f"{key}={value}" for key, value in _order_chunks(pairs))
-
-
-def cookies_for(jar: CookieJar, url: str) -> CookieJar:
-    """Return those cookies of a jar that go to a URL, in a new one: asking a jar drops what has expired from it."""
-    chosen = CookieJar()
-    for cookie in jar:
-        alone, request = CookieJar(), _request(url)
-        alone.set_cookie(cookie)
-        alone.add_cookie_header(request)
-        if request.has_header("Cookie"):
-            chosen.set_cookie(cookie)
-    return chosen
-
-
-def _request(url: str) -> Request:
-    return Request(f"{url}/api/chat")  # noqa: S310 - never opened: a jar wants one to choose by
-
-
-def _parse_cookies(name: str, header: str) -> list[tuple[str, str]]:
-    pairs = []
-    for part in header.split(";"):
-        key, equals, value = part.strip().partition("=")
-        if key and not equals:
-            raise ConfigurationError(f"{name} is not a Cookie header: it must read 'name=value; name=value'")
-        if key:
-            pairs.append((key, value))
-    return pairs
-
-
-def _order_chunks(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Put name.0, name.1, … of one name side by side in that order: next-auth joins them as they stand."""
-    places: dict[str, int] = {}
-
-    def place(pair: tuple[str, str]) -> tuple[int, int]:
-        chunk = _CHUNK.fullmatch(pair[0])
-        name, number = (chunk[1], int(chunk[2])) if chunk else (pair[0], -1)
-        return places.setdefault(name, len(places)), number
-
-    return sorted(pairs, key=place)

@@ -23,7 +23,7 @@ from ._errors import (
     RequestError,
     UnsupportedError,
 )
-from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin
+from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, User
 from ._question import Question, is_id
 from ._transcript import Transcript
 
@@ -56,6 +56,7 @@ class Call(Generic[T]):
         body_limit: bytes; a longer body is refused before it is sent.
         is_stream: whether the answer is an event stream, which is gone once it was read.
         on_failure: what a bare 500 is likely to mean, where the server has no other words for it.
+        is_renewal: whether the answer is a User whose session cookies, which it sets, are the client's from then on.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Call(Generic[T]):
     body_limit: int | None = None
     is_stream: bool = False
     on_failure: str = ""
+    is_renewal: bool = False
 
     def encode(self) -> bytes | None:
         """
@@ -90,6 +92,11 @@ class Call(Generic[T]):
     def is_read(self) -> bool:
         """Whether the call changes nothing, so that it can be repeated."""
         return self.method == "GET" and not self.is_stream
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server answers it to anybody, so that a success says nothing about credentials."""
+        return self.path.startswith(_OPEN_PATHS)
 
 
 class Surface(Protocol):
@@ -144,6 +151,15 @@ class Surface(Protocol):
 
     def get_plugin(self, url: str) -> Call[Plugin]:
         """Have the server look a plugin up."""
+
+    def whoami(self) -> Call[User]:
+        """Tell who is signed in."""
+
+    def refresh(self) -> Call[User]:
+        """Renew the session, and tell who is signed in."""
+
+    def delete_account(self) -> Call[None]:
+        """Delete the account of who is signed in."""
 
 
 def check_size(surface: Surface, question: Question) -> None:
@@ -224,6 +240,15 @@ class Website:
         body = {"plugin": {"url": url}}
         return Call("POST", "/api/chat/plugin_config", Plugin.from_json, body=body, on_failure=_NO_PLUGIN)
 
+    def whoami(self) -> Call[User]:
+        return Call("GET", "/api/auth/session", _user)
+
+    def refresh(self) -> Call[User]:
+        return replace(self.whoami(), is_renewal=True)
+
+    def delete_account(self) -> Call[None]:
+        return Call("DELETE", "/api/account/delete", _nothing)
+
 
 class OriginalWebsite(Website):
     """The website as the gpt4free provider calls it: the events by POST, which the website takes as well."""
@@ -291,6 +316,42 @@ class Inference:
     def get_plugin(self, url: str) -> Call[Plugin]:
         return Call("POST", "/configs/plugin_config", Plugin.from_json, body={"url": url}, on_failure=_NO_PLUGIN)
 
+    def whoami(self) -> Call[User]:
+        return Call("GET", "/auth/check", _user)
+
+    def refresh(self) -> Call[User]:
+        raise UnsupportedError(
+            "an inference server cannot renew a token: the real one refuses every refresh token, also a good one; "
+            "log in again with oa_client.login(), or pass a new token="
+        )
+
+    def delete_account(self) -> Call[None]:
+        # Without the slash it is a redirect to this.
+        return Call("DELETE", "/account/", _nothing)
+
+
+#: Of the inference server.
+_OPEN_PATHS = ("/auth/callback/", "/auth/providers", "/auth/trusted", "/configs/")
+
+
+def debug_login(username: str) -> Call[str]:
+    """
+    Log in to an inference server by a name alone, where that is allowed; the access token.
+
+    This is where its login page leads to, by a redirect to an address out of the server's own settings.
+    """
+    return Call("GET", "/auth/callback/debug", _access_token, {"code": username})
+
+
+def list_providers() -> Call[list[str]]:
+    """List the ways to log in to an inference server."""
+    return Call("GET", "/auth/providers", _names)
+
+
+def register() -> Call[None]:
+    """Make the user of a trusted client on an inference server, if there is none."""
+    return Call("POST", "/auth/trusted", _nothing)
+
 
 def is_gone(surface: Surface, chat_id: str, send: Callable[[Call[Any]], object]) -> bool:
     """
@@ -352,6 +413,30 @@ def _models(data: Any) -> list[ModelInfo]:
     return [ModelInfo.from_json(item) for item in data]
 
 
+class NotSignedIn(Exception):  # noqa: N818 - the answer of a server, which is no error to it
+    """The website says that nobody is signed in, with a status of success."""
+
+
+def _user(data: Any) -> User:
+    if data == {}:
+        raise NotSignedIn
+    return User.from_json(data)
+
+
+def _access_token(data: Any) -> str:
+    pair = data.get("access_token") if isinstance(data, Mapping) else None
+    token = pair.get("access_token") if isinstance(pair, Mapping) else None
+    if not isinstance(token, str) or not token or not all("!" <= character <= "~" for character in token):
+        raise ProtocolError("the server's answer has no access token: is this an inference server?")
+    return token
+
+
+def _names(data: Any) -> list[str]:
+    if not isinstance(data, list):
+        raise ProtocolError("the server's answer is not a list of names")
+    return [str(item) for item in data]
+
+
 def _nothing(data: Any) -> None:
     """Ignore the body: empty on one surface, `null` or `""` on the other."""
 
@@ -373,8 +458,26 @@ _ERROR_CLASSES: dict[int, type[APIError]] = {
 }
 
 
-def advice(status: int, surface: Surface, is_signed: bool) -> str:
-    """Return what to do about an HTTP status; "" if there is nothing to say."""
+#: What an inference server says of an access token that it has given out, and that is too old now.
+TOKEN_EXPIRED = "Token expired"  # noqa: S105 - words
+
+
+def advice(status: int, surface: Surface, is_signed: bool, detail: Any = "", has_worked: bool = False) -> str:
+    """
+    Return what to do about an HTTP status; "" if there is nothing to say.
+
+    Args:
+        status: of the answer.
+        surface: of the server.
+        is_signed: whether credentials were sent.
+        detail: the server's explanation.
+        has_worked: whether it has taken the credentials before.
+    """
+    if surface.name == Inference.name and isinstance(detail, str):
+        if has_worked and detail == "Invalid token":
+            return f"the token worked before, so the server has a new secret: {_NEW_TOKEN}"
+        if detail in _ADVICE_ON_DETAIL:
+            return _ADVICE_ON_DETAIL[detail]
     if surface.name == Website.name:
         if status in (401, 403, 404) and not is_signed:
             return (
@@ -382,9 +485,40 @@ def advice(status: int, surface: Surface, is_signed: bool) -> str:
                 "token= (or $OA_TOKEN) for an inference server"
             )
         if status in (401, 403):
-            return "not signed in, session expired, or banned: pass a fresh session cookie as cookies= or in $OA_COOKIE"
+            if has_worked:
+                return (
+                    "the session worked before, so it has expired (or the user is banned): sign in to the website "
+                    f"again, and {_NEW_COOKIE}"
+                )
+            return (
+                "not signed in, session expired, or banned; these cookies have not worked before, so they may also be "
+                f"another site's: {_NEW_COOKIE}"
+            )
+        if status == 404:
+            return f"{_ADVICE[404]}; and a site whose chat is switched off has nothing at all"
     return _ADVICE.get(status, "")
 
+
+_NEW_TOKEN = "log in again, and pass the new token as token=, in $OA_TOKEN or to oa_client.login()"  # noqa: S105 - words
+_NEW_COOKIE = "pass a fresh session cookie as cookies=, in $OA_COOKIE or to oa_client.login()"
+#: What an inference server explains, whatever the status.
+_ADVICE_ON_DETAIL = {
+    TOKEN_EXPIRED: f"the token was good and is too old: {_NEW_TOKEN}",
+    "Invalid token": (
+        "the server does not know the token: pass a whole access token of this very server as token= or in $OA_TOKEN"
+    ),
+    "Invalid token type": (
+        "this is a refresh token, which signs nothing: pass the access token that came with it as token= or in "
+        "$OA_TOKEN"
+    ),
+    "Not authenticated": (
+        "no token reached the server: pass an access token as token= or in $OA_TOKEN, and if you do, look for what "
+        "takes the header Authorization away in front of the server"
+    ),
+    "Unauthorized client": "the server does not know the api_key of the TrustedClient",
+    "User not found": "the server has no such user: oa_client.login() makes one for a TrustedClient or a name",
+    "Debug auth is not allowed": "the server takes no login by a name alone: pass token= in place of username=",
+}
 
 _ADVICE = {
     401: "the token is wrong or has expired: log in again and pass the new one as token= or in $OA_TOKEN",

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 from ._async_stream import AsyncStream
 from ._browser import browser_cookies
 from ._client import Client
+from ._cookies import Cookies
 from ._exchange import Exchange
 from ._feed import Feed, wake
 from ._poller import Poller
 from ._question import Question, format_prompt, read_any_messages
 from ._stream import Reply, Stream
-from ._target import Cookies
 from ._wire import OriginalWebsite
 from ._workers import Workers
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from oa_client import OAError, TransportError, TransportTimeout
+from oa_client._credentials import Credentials
 from oa_client._models import Timeout
 from oa_client._target import Target
 from oa_client._transport import Body, Interrupt, Transport
@@ -83,7 +84,7 @@ class Opener:
     def transport(self, url: str, **options: Any) -> Transport:
         """Return the transport to a server; it is made once."""
         if url not in self._transports:
-            self._transports[url] = Transport(Target(url, Inference(), {}), **options)
+            self._transports[url] = Transport(Target(url, Inference(), Credentials()), **options)
         return self._transports[url]
 
     def close(self) -> None:

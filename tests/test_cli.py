@@ -135,12 +135,19 @@ def test_error_is_one_line_on_stderr(
         pytest.param(["ask"], id="no question"),
         pytest.param(["serve", "--backend", "nonsense"], id="unknown backend"),
         pytest.param(["serve", "--port", "70000"], id="no port"),
+        pytest.param(["login"], id="no address"),
+        pytest.param(["login", "http://h", "--token", "secret"], id="secret argument"),
+        pytest.param(["login", "--cookie", "http://h"], id="address after an option"),
+        pytest.param(["login", "http://h", "--user", "ada", "--cookies", "file"], id="two credentials"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Wrong usage is explained on stderr."""
+    """Wrong usage is explained on stderr, without a secret that was given as an argument."""
     assert run(arguments) == 2
-    assert "Usage:" in capsys.readouterr().err
+    explained = capsys.readouterr().err
+    assert "Usage:" in explained
+    assert "secret\n" not in explained
+    assert "'secret'" not in explained
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")

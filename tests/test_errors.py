@@ -40,6 +40,7 @@ from oa_client import (
     UnsupportedError,
     _errors,
 )
+from oa_client._credentials import Credentials, Login
 from oa_client._target import Target
 from oa_client._transport import Interrupted, Transport
 from oa_client._wire import Inference
@@ -101,7 +102,7 @@ def public_fields(error: OAError) -> dict[str, Any]:
 @pytest.fixture
 def transport() -> Iterator[Transport]:
     """A transport that has not sent anything."""
-    made = Transport(Target("http://127.0.0.1:9", Inference(), {"Authorization": f"Bearer {SECRET}"}))
+    made = Transport(Target("http://127.0.0.1:9", Inference(), Credentials(Login(token=SECRET))))
     yield made
     made.close()
 

@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from oa_client import APIError, Client, ConfigurationError, OAError, TransportError, TransportTimeout
+from oa_client._credentials import Credentials, Login
 from oa_client._models import Timeout
 from oa_client._target import Target
 from oa_client._transport import Interrupt, Interrupted, Transport
@@ -46,7 +47,7 @@ PATIENT = Timeout(connect=60, read=60)
 
 def make_transport(url: str, **options: Any) -> Transport:
     """A transport to an inference server at a URL."""
-    return Transport(Target(url, Inference(), {"Authorization": f"Bearer {SECRET}"}), **options)
+    return Transport(Target(url, Inference(), Credentials(Login(token=SECRET))), **options)
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from http.cookiejar import CookieJar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import requests
 
 from oa_client import (
     APIError,
+    AuthError,
     CancelledReplyError,
     Client,
     Event,
@@ -32,7 +34,12 @@ from oa_client import (
     Timeout,
     TokenEvent,
     TransportTimeout,
+    TrustedClient,
     UnknownEvent,
+    User,
+    browser_cookies,
+    login,
+    logout,
 )
 
 if TYPE_CHECKING:
@@ -49,10 +56,27 @@ def make_clients(jar: CookieJar, session: requests.Session) -> None:
     Client("http://h", cookies="a=b", timeout=2.5)
     Client("http://h", cookies={"a": "b"}, headers={"X": "y"}, timeout=Timeout(total=60))
     Client("http://h", cookies=jar, proxy="http://127.0.0.1:3128", session=session)
+    Client("http://h", cookies=Path("cookies.txt"))
+    Client("http://h", cookies=browser_cookies("http://h"))
+    Client("http://h", token=TrustedClient("key", client="bot", user_id="1", provider_account_id="1", username="Ada"))
     Client("http://h", "token")  # type: ignore[call-arg]  # credentials are named
     Client("http://h", token=b"t")  # type: ignore[arg-type]  # a token is text
     Client("http://h", cookies=["a=b"])  # type: ignore[arg-type]  # not a list
     Client("http://h", timeout="5")  # type: ignore[arg-type]  # not a string
+
+
+def sign_in(client: Client, jar: CookieJar) -> None:
+    """Sign in and out in every way that is promised."""
+    assert_type(login("http://h", token="t"), User)
+    login("http://h", cookies=jar)
+    login("http://h", cookies=Path("cookies.json"))
+    login("http://h", username="ada")
+    assert_type(logout("http://h"), bool)
+    assert_type(client.whoami(), User)
+    assert_type(client.refresh(), User)
+    client.delete_account(confirm=True)
+    client.delete_account(True)  # type: ignore[call-arg]  # by its name
+    assert_type(AuthError("words", status=403).has_expired, bool)
 
 
 def ask(client: Client, sampling: Sampling) -> None:

@@ -14,6 +14,7 @@ import urllib3.exceptions
 
 from .._errors import (
     APIError,
+    AuthError,
     BusyError,
     ConfigurationError,
     OAError,
@@ -23,7 +24,7 @@ from .._errors import (
     TransportTimeout,
 )
 from .._target import Target
-from .._wire import Call, advice, error_class, error_detail
+from .._wire import TOKEN_EXPIRED, Call, advice, error_class, error_detail
 from .interrupt import Interrupted
 
 NOT_OURS = ": is base_url right, and does something stand in front of the server?"
@@ -52,13 +53,13 @@ class Failures:
 
     Args:
         target: the server.
-        secrets: strings that no error may show.
+        secrets: strings that no error may show, those of the target's credentials aside.
         headers: names of the headers that the user added, whose values are nobody else's business.
     """
 
     def __init__(self, target: Target, secrets: frozenset[str], headers: Iterable[str]) -> None:
         self._target = target
-        self._secrets = secrets
+        self._known_secrets = secrets
         self._headers = frozenset(name.lower() for name in headers) - {"user-agent"} | _SECRET_HEADERS
 
     def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
@@ -103,6 +104,11 @@ class Failures:
             result.is_unsent = is_unsent
         return result
 
+    @property
+    def _secrets(self) -> frozenset[str]:
+        # Each time: credentials are renewed.
+        return self._known_secrets | self._target.credentials.secrets
+
     def cause(self, error: Exception) -> Exception | None:
         """Return the error to chain, or None if it would show a secret."""
         return None if any(secret in str(error) for secret in self._secrets) else error
@@ -134,8 +140,8 @@ class Failures:
         copy.request = self._mask_request(response.request)
         return copy
 
-    def refusal(self, response: requests.Response, body: bytes, call: Call[Any]) -> APIError:
-        """Return the error for an answer that is not a success."""
+    def refusal(self, response: requests.Response, body: bytes, call: Call[Any], *, nobody: bool = False) -> APIError:
+        """Return the error for an answer that is not a success; `nobody`: it says that nobody is signed in."""
         status = response.status_code
         text = body.decode(errors="replace")
         try:
@@ -143,20 +149,24 @@ class Failures:
         except (ValueError, RecursionError):
             data = None
         is_page = text.lstrip()[:1] == "<"
-        detail = "" if is_page else error_detail(data, text)
+        detail = "" if is_page or nobody else error_detail(data, text)
         words = [f"{call.method} {self._target.base_url}{call.path} answered {status}"]
         if is_page:
             words.append(f"an HTML page{NOT_OURS}")
         elif detail:
             words.append(str(detail)[:DETAIL_LIMIT])
-        if status < 400:
+        if nobody:
+            words.append("nobody is signed in")
+        elif status < 400:
             words.append(f"redirects are refused{_destination(response)}")
+        credentials = self._target.credentials
+        has_worked = credentials.has_worked
         hint = (call.on_failure if status == 500 else "") or advice(
-            status, self._target.surface, bool(self._target.credentials)
+            403 if nobody else status, self._target.surface, bool(credentials), detail, has_worked
         )
         if hint and not is_page:
             words.append(hint)
-        error = error_class(status)(
+        error = (AuthError if nobody else error_class(status))(
             ": ".join(words),
             status=status,
             detail=detail,
@@ -166,6 +176,8 @@ class Failures:
         )
         if isinstance(error, (RateLimitError, BusyError)):
             error.retry_after = _retry_after(response.headers.get("Retry-After"))
+        if isinstance(error, AuthError):
+            error.has_expired = has_worked or detail == TOKEN_EXPIRED
         return error
 
 

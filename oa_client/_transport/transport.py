@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import requests
 import requests.auth
 
+from .._cookies import add_to_header
+from .._credentials import Credentials
 from .._errors import ConfigurationError, ProtocolError
-from .._models import Timeout
+from .._models import Timeout, User
 from .._target import Target
-from .._wire import Call, error_detail
+from .._wire import Call, NotSignedIn, debug_login, error_detail
 from .body import PIECE, Body
 from .connection import Session, operation
 from .failure import NOT_OURS, Failures, is_secret
@@ -31,14 +34,14 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 class _Signature(requests.auth.AuthBase):
     """Signs a request; being there, it also keeps requests from looking into `.netrc`."""
 
-    def __init__(self, credentials: Mapping[str, str]) -> None:
+    def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        for name, value in self._credentials.items():
+        for name, value in self._credentials.headers.items():
             # Cookies that the server set (a load balancer's, say) go along.
             others = request.headers.get(name) if name == "Cookie" else None
-            request.headers[name] = f"{value}; {others}" if others else value
+            request.headers[name] = add_to_header(value, others) if others else value
         return request
 
 
@@ -93,7 +96,7 @@ class Transport:
         if target.is_loopback:
             settings["proxies"] = {**self._session.proxies, **proxies}
         self._settings: dict[str, Any] = {name: settings[name] for name in ("proxies", "verify", "cert")}
-        secrets = _secrets(target.credentials, self._headers, settings["proxies"])
+        secrets = _secrets(self._headers, settings["proxies"])
         self._failures = Failures(target, secrets, self._headers)
         self._defaults = requests.utils.default_headers()
         self._defaults["User-Agent"] = f"oa-client/{version('oa-client')}"
@@ -111,7 +114,7 @@ class Transport:
 
     def send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
         """
-        Send a call and return what its answer says.
+        Send a call and return what its answer says; a debug login is renewed if that is due.
 
         Raises:
             APIError: if the server answers with an error.
@@ -120,6 +123,9 @@ class Transport:
             ConfigurationError: if the body is too long to send.
             Interrupted: if the interrupt is fired.
         """
+        return self._signed(lambda limits: self._send(call, limits, interrupt), call, timeout, interrupt)
+
+    def _send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
         # Of an event stream that goes on afterwards, if there is one.
         outer = interrupt.socket
         try:
@@ -135,12 +141,18 @@ class Transport:
             raise self._failures.refusal(response, body, call)
         data = _load_json(body, call, response)
         try:
-            return call.parse(data)
+            result = call.parse(data)
+        except NotSignedIn:
+            raise self._failures.refusal(response, body, call, nobody=True) from None
         except ProtocolError:
             if error_detail(data, ""):
                 # An error, whatever its status.
                 raise self._failures.refusal(response, body, call) from None
             raise
+        self._has_worked(call)
+        if call.is_renewal and isinstance(result, User):
+            self.target.credentials.renew_session(response.cookies, result.expires_at)
+        return result
 
     def open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
         """
@@ -149,6 +161,9 @@ class Transport:
         Returns:
             the body; empty if the server says 204.
         """
+        return self._signed(lambda limits: self._open(call, limits, interrupt), call, timeout, interrupt)
+
+    def _open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
         # Compressed events would come in lumps.
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         response = self._request(call, timeout, interrupt, headers)
@@ -158,12 +173,29 @@ class Transport:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind == "text/html":
                 raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
+            self._has_worked(call)
             interrupt.deadline = math.inf
             return Body.of(response, interrupt, lambda error: self._failures.translate(error, call, False))
         except BaseException:
             response.close()
             interrupt.detach()
             raise
+
+    def _has_worked(self, call: Call[Any]) -> None:
+        if not call.is_open and self.target.credentials:
+            self.target.credentials.has_worked = True
+
+    def _signed(self, send: Callable[[Timeout], T], call: Call[Any], timeout: Timeout, interrupt: Interrupt) -> T:
+        """Send a call, with a login that is renewed if need be; not beside an event stream, whose reader would wait."""
+        credentials = self.target.credentials
+        if not credentials.is_renewable or call.is_open or interrupt.socket is not None:
+            return send(timeout)
+        started = monotonic()
+        return credentials.run(
+            lambda: send(_after(timeout, started)),
+            lambda name: self._send(debug_login(name), _after(timeout, started), interrupt),
+            lambda: interrupt.fired,
+        )
 
     def _request(
         self, call: Call[Any], timeout: Timeout, interrupt: Interrupt, headers: Mapping[str, str]
@@ -272,8 +304,10 @@ def _check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]
             raise ConfigurationError("headers has a name that is not one")
         if not isinstance(value, str) or not value.isascii() or not value.isprintable() or value != value.strip():
             raise ConfigurationError(f"headers: the value of {name!r} is not a header value")
-        if name.lower() in {known.lower() for known in target.credentials}:
-            raise ConfigurationError(f"headers has {name!r}, which token= or cookies= sets: give one of the two")
+        if name.lower() in {known.lower() for known in target.credentials.headers}:
+            raise ConfigurationError(
+                f"headers has {name!r}, which token=, cookies= or what oa_client.login() has kept sets: give one"
+            )
     return dict(headers)
 
 
@@ -293,13 +327,16 @@ def _check_proxy(proxy: str) -> str:
     return proxy
 
 
-def _secrets(credentials: Mapping[str, str], headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:
-    """Return the strings that no message may show."""
+def _after(timeout: Timeout, started: float) -> Timeout:
+    """Return limits less the time that has passed since."""
+    spent = monotonic() - started
+    connect, read = (None if limit is None else max(limit - spent, 0.001) for limit in (timeout.connect, timeout.read))
+    return Timeout(connect=connect, read=read)
+
+
+def _secrets(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:
+    """Return the strings that no message may show, those of the credentials aside."""
     found = {value for name, value in headers.items() if is_secret(name)}
-    for value in credentials.values():
-        found.add(value)
-        found.add(value.removeprefix("Bearer "))
-        found.update(part.partition("=")[2] for part in value.split("; "))
     for proxy in proxies.values():
         try:
             found.add(urlsplit(proxy).password or "")
