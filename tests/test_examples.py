@@ -23,6 +23,21 @@ EXAMPLES = ROOT / "examples"
 LOREM = "Lorem ipsum dolor sit amet…"
 #: What is printed: by both surfaces, or by each. `…` stands for any text.
 EXPECTED: dict[str, str | dict[Surface, str]] = {
+    "accounts.py": {
+        "inference": f"""
+signed in as local, role: not told
+{LOREM}
+signed out: True
+nobody is signed in any more
+""",
+        "website": f"""
+signed in as local, role: general
+until 2…
+{LOREM}
+signed out: True
+nobody is signed in any more
+""",
+    },
     "async_app.py": f"""
 …?
   {LOREM}
