@@ -30,7 +30,7 @@ def login(
     Check a credential with the server and keep it, so that `Client(base_url)` and the command need none.
 
     It is kept in `credentials.json` in the user's configuration folder (`~/.config/oa-client`, or below
-    `$XDG_CONFIG_HOME`; `~/Library/Application Support/oa-client` on macOS, `%APPDATA%\\\\oa-client` on Windows),
+    `$XDG_CONFIG_HOME`; `~/Library/Application Support/oa-client` on macOS, `%APPDATA%\oa-client` on Windows),
     readable by the user alone, for all addresses of the same scheme, host and port. What was kept for them is replaced.
 
     A website's session is renewed at this, and `Client.refresh()` renews it again. A debug login is made anew by itself

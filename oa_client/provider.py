@@ -33,6 +33,7 @@ from ._workers import Workers
 __all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
 
 Messages = Sequence[Mapping[str, str]]
+"""What is said: `{"role", "content"}` for each message."""
 
 _USER_AGENT = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "

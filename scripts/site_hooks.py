@@ -46,9 +46,14 @@ def on_page_content(html: str, **_: Any) -> str:
             return found[0]
         if "." not in names and callable(getattr(getattr(_HOMES.get(heading), heading, None), names, None)):
             names = f"{heading}.{names}"
-        home = _HOMES.get(names.partition(".")[0])
+        name, _, member = names.partition(".")
+        home = _HOMES.get(name)
         if home is None:
             return found[0]
+        value = getattr(getattr(home, name), member, None)
+        if not callable(value) and not isinstance(value, property):
+            # Its class describes it.
+            names = name
         # What is not in the reference stays as it is.
         return f'<autoref identifier="{home.__name__}.{names}" optional>{found[0]}</autoref>'
 

@@ -49,7 +49,7 @@ class LocalServer:
         port: 0 for any that is free.
         debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
             exists included.
-        token_minutes: how long the access tokens of that login are good for; fractions are.
+        token_minutes: how long the access tokens of that login are good for; may be a fraction.
 
     Raises:
         ValueError: if there is no backend of that name, no such port, or no such time.

