@@ -29,7 +29,7 @@ class Chat:
 
     A turn that is interrupted, or fails, leaves the chat usable. While its answer is still being written, the next
     turn waits for that. If no answer came of it, the same text asks again on the same prompt, and another text makes
-    a prompt beside it.
+    a prompt beside it. A draft that fails leaves the prompt its other ones.
 
     It may be used from many threads: turns that go on at the end come one after the other, drafts side by side. It
     needs no closing. The options that it was made with hold for each turn that does not name its own.
@@ -116,7 +116,8 @@ class Chat:
         Return the branch in use, from the first prompt on.
 
         It runs through the message that was last asked for or selected here, or else on the server, and where that
-        leaves a choice, through the newest message that is complete.
+        leaves a choice, through the newest message that is complete. An answer that failed counts, unless it was
+        selected, only where there is no other.
         """
         return self._conversation.thread()
 

@@ -28,7 +28,7 @@ from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._models import Message, did_you_mean, show
 from ._question import AnswerOptions, Messages, Question, check_id, check_text, read_question
-from ._stream import Reply
+from ._stream import Outcome, Reply
 from ._transcript import Transcript
 from ._tree import Tree
 from ._turns import Turns
@@ -54,6 +54,46 @@ class _Prompt:
     id: str
     parent_id: str | None
     content: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A prompt of which it is not known whether the server took it; nobody has asked for an answer to it."""
+
+    parent_id: str | None
+    text: str
+
+    def find(self, tree: Tree) -> Message | None:
+        """Return the prompt if it was taken."""
+        for message in reversed(tree.children(self.parent_id)):
+            if message.role == "prompter" and message.content == self.text and not tree.children(message.id):
+                return message
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """
+    Which branch is in use.
+
+    Attributes:
+        tail: the message that it runs through; None is the one that the server knows of.
+        ends_there: whether it ends there; else it goes on to the newest messages below.
+        doubt: a prompt that may be its last, instead.
+    """
+
+    tail: str | None = None
+    ends_there: bool = False
+    doubt: _Doubt | None = None
+
+    def resolve(self, tree: Tree) -> _Branch:
+        """Return the branch without a doubt."""
+        if self.doubt is None:
+            return self
+        prompt = self.doubt.find(tree)
+        if prompt is not None:
+            return _Branch(prompt.id)
+        return _Branch(self.doubt.parent_id, ends_there=self.doubt.parent_id is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +128,12 @@ class Conversation:
         self._options: AnswerOptions = options or {}
         #: None: it has to be looked for on the server.
         self._end: _End | None = None
-        self._reply: Reply | None = None
-        # The message that the branch in use runs through, and whether it ends there.
-        self._tail: str | None = None
-        self._ends_at_tail = False
+        # Not the reply itself, whose connection would then stay open for as long as the chat is held.
+        self._outcome: Outcome | None = None
+        self._branch = _Branch()
+        # The answers that were asked for here, and the prompts below which a full queue has left others.
+        self._asked: set[str] = set()
+        self._stubbed: set[str] = set()
         # Whether to tell the server of the branch in use: it knows of one, which may not be that any more.
         self._tells_tail = False
         self._is_deleted = False
@@ -127,8 +169,8 @@ class Conversation:
         check_id("chat_id", chat_id)
         read_question(None, options)
         found = cls(engine, chat_id, options)
-        found._tail = found.load().chat.active_thread_tail_message_id
-        found._tells_tail = found._tail is not None
+        tail = found.load().chat.active_thread_tail_message_id
+        found._branch, found._tells_tail = _Branch(tail), tail is not None
         return found
 
     # Turns.
@@ -161,7 +203,7 @@ class Conversation:
             self._tells_tail = True
             return _as_prompt(found if found.role == "prompter" else _find(tree, found.parent_id or ""))
 
-        return self._opening(question, place)
+        return self._opening(question, place, is_draft=True)
 
     def edit(self, message: Message | str, messages: Messages, options: AnswerOptions) -> Opening:
         """Say something else in the place of a prompt; see `Chat.edit`."""
@@ -177,7 +219,9 @@ class Conversation:
 
         return self._opening(question, place)
 
-    def _opening(self, question: Question, place: Callable[[Exchange, str], _Prompt]) -> Opening:
+    def _opening(
+        self, question: Question, place: Callable[[Exchange, str], _Prompt], is_draft: bool = False
+    ) -> Opening:
         self._check_exists()
 
         def start(note: Callable[[Exchange], object]) -> Reply:
@@ -186,31 +230,40 @@ class Conversation:
             exchange.chat_id = self.id
             note(exchange)
             with engine.guard(exchange), self._explaining(exchange), self._turns.turn(exchange):
-                return self._start(exchange, question, place)
+                return self._start(exchange, question, place, is_draft)
 
         return start
 
-    def _start(self, exchange: Exchange, question: Question, place: Callable[[Exchange, str], _Prompt]) -> Reply:
+    def _start(
+        self, exchange: Exchange, question: Question, place: Callable[[Exchange, str], _Prompt], is_draft: bool
+    ) -> Reply:
         """Begin a turn; nobody else is at it."""
+        before = self._end, self._branch
         prompt: _Prompt | None = None
 
         def post_prompt(exchange: Exchange, text: str) -> tuple[str, str]:
             nonlocal prompt
             prompt = place(exchange, text)
-            self._tail, self._ends_at_tail = prompt.id, False
             # Until it is known what came of it.
-            self._end = None
+            self._end, self._branch = None, _Branch(prompt.id)
             return self.id, prompt.id
 
         try:
-            self._reply = reply = self._engine.start(exchange, question, post_prompt)
+            reply = self._engine.start(exchange, question, post_prompt)
+            self._outcome = reply.outcome
         finally:
-            if prompt is not None and exchange.message_id is not None:
-                self._tail = exchange.message_id
-                self._end = _End(prompt, exchange.message_id, is_open=True)
-            elif prompt is not None and exchange.was_refused:
-                # What a 503 leaves below the prompt looks as if it were coming, for ever.
-                self._end = _End(prompt)
+            if prompt is not None:
+                if exchange.was_busy:
+                    self._stubbed.add(prompt.id)
+                if exchange.message_id is not None:
+                    self._asked.add(exchange.message_id)
+                    self._end = _End(prompt, exchange.message_id, is_open=True)
+                    self._branch = _Branch(exchange.message_id)
+                elif exchange.was_refused and is_draft:
+                    # The prompt may have an answer.
+                    self._end, self._branch = before
+                elif exchange.was_refused:
+                    self._end = _End(prompt)
         if self._tells_tail:
             self._tell_tail(exchange, reply.message_id)
         return reply
@@ -232,15 +285,20 @@ class Conversation:
         return self._post(exchange, end.prompt.parent_id, text)
 
     def _post(self, exchange: Exchange, parent_id: str | None, text: str) -> _Prompt:
-        before, self._end = self._end, None
+        end, branch = self._end, self._branch
+        doubt = _Doubt(parent_id, text)
+        if branch.doubt == doubt:
+            taken = doubt.find(self._load_tree(exchange))
+            if taken is not None:
+                return _as_prompt(taken)
+        self._end, self._branch = None, _Branch(doubt=doubt)
         try:
             prompt_id = exchange.send(exchange.surface.post_prompt(self.id, parent_id, text))
         except (APIError, TransportError) as error:
             if (isinstance(error, APIError) and error.status < 500) or getattr(error, "is_unsent", False):
-                # It was not taken.
-                self._end = before
-            else:
-                self._tail, self._ends_at_tail = parent_id, False
+                # It was not taken. At 400 since the chat is not as it was, so that has to be looked at.
+                self._end = None if isinstance(error, APIError) and error.status == 400 else end
+                self._branch = branch
             raise
         return _Prompt(prompt_id, parent_id, text)
 
@@ -253,20 +311,28 @@ class Conversation:
     def _settled_end(self, exchange: Exchange) -> _End:
         """Return the end of the branch in use, once its answer is final; without `answer_id` if that has failed."""
         end = self._end or self._look(exchange)
-        if end.is_open and end.answer_id is not None:
-            reply = self._reply
-            if reply is not None and reply.message_id == end.answer_id and reply.message is not None:
-                state = reply.message.state
+        failed: set[str] = set()
+        while end.is_open and (answer_id := end.answer_id) is not None and answer_id not in failed:
+            outcome = self._outcome
+            if outcome is not None and outcome.message_id == answer_id and outcome.message is not None:
+                state = outcome.message.state
             else:
-                state = self._wait_for(exchange, end.answer_id)
-            end = replace(end, is_open=False) if state == "complete" else _End(end.prompt)
+                state = self._wait_for(exchange, answer_id)
+            if state == "complete":
+                end = replace(end, is_open=False)
+            else:
+                failed.add(answer_id)
+                # The prompt may have another draft.
+                end = self._look(exchange)
+        if end.is_open:
+            # The server says both that it has failed and that it has not.
+            end = _End(end.prompt)
         self._end = end
         return end
 
     def _look(self, exchange: Exchange) -> _End:
         """Look on the server where the branch in use ends."""
-        contents = self._load(exchange)
-        tree, thread = self._branch(contents)
+        self._branch, tree, thread = self._find_branch(self._load(exchange))
         if not thread:
             return _End()
         last = thread[-1]
@@ -274,9 +340,9 @@ class Conversation:
             return _End(_as_prompt(last))
         parent = tree.get(last.parent_id) if last.parent_id is not None else None
         prompt = None if parent is None else _as_prompt(parent)
-        if last.state == "complete" or last.state in _OPEN_STATES:
-            return _End(prompt, last.id, is_open=last.state != "complete")
-        return _End(prompt)
+        if _has_failed(last):
+            return _End(prompt)
+        return _End(prompt, last.id, is_open=last.state != "complete")
 
     def _wait_for(self, exchange: Exchange, message_id: str) -> str:
         """Wait until an answer is final, within the limit for the first token, and return its state."""
@@ -309,7 +375,7 @@ class Conversation:
 
     def thread(self) -> list[Message]:
         """Return the branch in use, from the first prompt on."""
-        return self._run(lambda exchange: self._branch(self._load(exchange))[1])
+        return self._run(lambda exchange: self._find_branch(self._load(exchange))[2])
 
     def branches(self, message: Message | str) -> list[Message]:
         """Return a message and those beside it."""
@@ -327,7 +393,7 @@ class Conversation:
                 # The server takes any string for the id of a message.
                 _find(self._load_tree(exchange), message_id)
                 exchange.send(exchange.surface.update_chat(self.id, active_thread_tail_message_id=message_id))
-                self._tail, self._ends_at_tail, self._tells_tail, self._end = message_id, True, True, None
+                self._end, self._branch, self._tells_tail = None, _Branch(message_id, ends_there=True), True
 
         self._run(select)
 
@@ -337,12 +403,22 @@ class Conversation:
     def _load_tree(self, exchange: Exchange) -> Tree:
         return Tree(self._load(exchange).messages)
 
-    def _branch(self, contents: Transcript) -> tuple[Tree, list[Message]]:
-        tail = self._tail or contents.chat.active_thread_tail_message_id
-        tree = Tree(contents.messages, tail)
-        if self._ends_at_tail and tail is not None and tree.get(tail) is not None:
-            return tree, tree.path(tail)
-        return tree, tree.thread()
+    def _find_branch(self, contents: Transcript) -> tuple[_Branch, Tree, list[Message]]:
+        """Return the branch in use, without a doubt, and the tree and the messages of it."""
+        tree = Tree(message for message in contents.messages if not self._is_stub(message))
+        branch = self._branch.resolve(tree)
+        tail = tree.get(branch.tail or contents.chat.active_thread_tail_message_id or "")
+        if tail is not None and branch.ends_there:
+            return branch, tree, tree.path(tail.id)
+        if tail is not None and tail.role != "prompter" and _has_failed(tail):
+            # Another draft beside it may be whole.
+            tail = tree.get(tail.parent_id or "")
+        tree.tail_id = None if tail is None else tail.id
+        return branch, tree, tree.thread()
+
+    def _is_stub(self, message: Message) -> bool:
+        """Whether a message is what a full queue left behind: it looks as if it were coming, for ever."""
+        return message.state == "pending" and message.parent_id in self._stubbed and message.id not in self._asked
 
     # The rest.
 
@@ -354,9 +430,12 @@ class Conversation:
         def export(exchange: Exchange) -> str:
             contents = self._load(exchange)
             # The branch in use is what is known here.
-            tail = self._tail or contents.chat.active_thread_tail_message_id
-            contents = replace(contents, chat=replace(contents.chat, active_thread_tail_message_id=tail))
-            return contents.to_json() if format == "json" else contents.to_markdown()
+            branch, _, thread = self._find_branch(contents)
+            tail = branch.tail or contents.chat.active_thread_tail_message_id
+            chat = replace(contents.chat, active_thread_tail_message_id=tail)
+            if format == "json":
+                return replace(contents, chat=chat).to_json()
+            return Transcript(chat, tuple(thread)).to_markdown()
 
         return self._run(export)
 
@@ -376,7 +455,8 @@ class Conversation:
 
         def delete(exchange: Exchange) -> bool:
             surface = exchange.surface
-            is_free = blocking_state(self._load(exchange).messages) is None
+            messages = self._load(exchange).messages
+            is_free = blocking_state(message for message in messages if not self._is_stub(message)) is None
             if is_free:
                 exchange.send(surface.delete_chat(self.id))
             else:
@@ -437,7 +517,14 @@ class Conversation:
         except APIError as error:
             if error.status not in (404, 500) or isinstance(error, RateLimitError):
                 raise
-            if not is_gone(exchange.surface, self.id, exchange.send):
+            try:
+                is_missing = is_gone(exchange.surface, self.id, exchange.send)
+            except OAError:
+                # A 404 may stand for the trouble that this tells of; a 500 is as good as this.
+                if error.status == 404 or exchange.stopped:
+                    raise
+                is_missing = False
+            if not is_missing:
                 raise
             raise NotFoundError(
                 f"there is no chat {self.id} here, or it is another user's",
@@ -474,6 +561,14 @@ def _find(tree: Tree, message_id: str) -> Message:
 
 def _as_prompt(message: Message) -> _Prompt:
     return _Prompt(message.id, message.parent_id, message.content)
+
+
+def _has_failed(answer: Message) -> bool:
+    """Whether an answer is not complete and never will be."""
+    if answer.state in _OPEN_STATES:
+        # One that should have come long ago does not come any more.
+        return blocking_state([answer]) is None
+    return answer.state != "complete"
 
 
 def _check_can_be_edited(message: Message) -> str:

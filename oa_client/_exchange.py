@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ._cleanup import GRACE, Cleanup, finish_all
 from ._clock import Clock, pauses
-from ._errors import APIError, OAError, TransportTimeout
+from ._errors import APIError, BusyError, OAError, TransportTimeout
 from ._fork import forget_in_children
 from ._models import Timeout
 from ._retry import Retry
@@ -48,6 +48,7 @@ class Exchange:
         message_id: the answer that was asked for; None before.
         was_asked: whether an answer was asked for and it is not known what came of that.
         was_refused: whether the server has said that there will be no answer.
+        was_busy: whether the server has refused a call since its queue was full, and be it that a repetition went well.
         is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
             it is an error if the chat of a complete answer cannot be deleted.
     """
@@ -61,6 +62,7 @@ class Exchange:
         self.message_id: str | None = None
         self.was_asked = False
         self.was_refused = False
+        self.was_busy = False
         self.is_strict = False
         self._retry = retry
         self._cleanup = cleanup
@@ -153,10 +155,17 @@ class Exchange:
             self.clock.check()
 
     def _run(self, call: Call[Any], send: Callable[[], _T]) -> _T:
+        def note_and_send() -> _T:
+            try:
+                return send()
+            except BusyError:
+                self.was_busy = True
+                raise
+
         self.clock.check()
         try:
             with self.clock.waiting():
-                return self._retry.run(call, send, self.interrupt, self.clock.left)
+                return self._retry.run(call, note_and_send, self.interrupt, self.clock.left)
         except TransportTimeout:
             # If the clock cut the call short, that limit is the one to name.
             self.clock.check()

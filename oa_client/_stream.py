@@ -9,6 +9,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, overload
@@ -55,6 +56,20 @@ class Pause(enum.Enum):
     ROOM = enum.auto()
 
 
+@dataclass(slots=True)
+class Outcome:
+    """
+    What has come of a reply, for who is not to hold the reply itself.
+
+    Attributes:
+        message_id: the answer that was asked for.
+        message: the final message; None until it has come.
+    """
+
+    message_id: str
+    message: Message | None = None
+
+
 class Reply:
     """
     The state behind a `Stream`.
@@ -68,7 +83,7 @@ class Reply:
         """Take over an open body; `begun` is called, perhaps often, when the message is not pending any more."""
         self.exchange = exchange
         self.chat_id, self.message_id = chat_id, message_id
-        self.message: Message | None = None
+        self.outcome = Outcome(message_id)
         self.diverged = False
         self._body = body
         self._begun = begun
@@ -87,6 +102,11 @@ class Reply:
         """Until when `Pause.BYTES` may last, in seconds on the monotonic clock; reading then says what was late."""
         clock = self.exchange.clock
         return self._waits_since + min(self._read_limit, clock.phase_left, clock.total_left)
+
+    @property
+    def message(self) -> Message | None:
+        """The final message; None until it has come."""
+        return self.outcome.message
 
     @property
     def text(self) -> str:
@@ -153,7 +173,7 @@ class Reply:
             if rest:
                 self._text.write(rest)
                 yield rest
-            self.message = final
+            self.outcome.message = final
             undeleted = self._finish()
             if undeleted is not None and self.exchange.is_strict:
                 raise undeleted
