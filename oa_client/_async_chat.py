@@ -132,12 +132,14 @@ class AsyncChatList(AsyncIterator[ChatInfo]):
         while True:
             for chat in self._chats:
                 return chat
-            page = await in_thread(self._walk.next_page)
+            page = await in_thread(self._walk.ask)
             if page is None:
                 raise StopAsyncIteration
-            self._chats = self._walk.order(page)
+            self._chats = self._walk.go_on(page)
 
     async def pages(self) -> AsyncIterator[ChatPage]:
         """Yield the pages that are left; see `ChatList.pages`."""
-        while (page := await in_thread(self._walk.next_page)) is not None:
-            yield page
+        while (page := await in_thread(self._walk.ask)) is not None:
+            self._walk.go_on(page)
+            if page.chats:
+                yield page

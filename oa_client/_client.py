@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from ._store import Store
 from ._stream import Stream
 from ._target import Target, find_target
 from ._transport import Transport
-from ._wire import Call, Surface, Website
+from ._wire import Surface, Website
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -261,7 +260,9 @@ class Client:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are hidden then.
         """
         for chat in list(self.list_chats()):
-            self._engine.send(partial(_hide, chat.id))
+            # Another client may have deleted it meanwhile.
+            with suppress(NotFoundError):
+                Conversation(self._engine, chat.id).update(hidden=True)
 
     def delete_all_chats(self) -> tuple[str, ...]:
         """
@@ -275,7 +276,6 @@ class Client:
         """
         later = []
         for chat in list(self.list_chats(include_hidden=True)):
-            # Another client may have deleted it meanwhile.
             with suppress(NotFoundError):
                 if not Conversation(self._engine, chat.id).delete():
                     later.append(chat.id)
@@ -398,10 +398,6 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.settings(), tuple(self._secrets()) or self._engine.missing)
-
-
-def _hide(chat_id: str, surface: Surface) -> Call[None]:
-    return surface.update_chat(chat_id, hidden=True)
 
 
 def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str, ...]) -> Client:

@@ -33,25 +33,41 @@ class Walk:
         self._engine = engine
         self._leads_to_newer = before is not None
         self._cursor = after or before
+        self._passed = set() if self._cursor is None else {self._cursor}
         self._include_hidden = bool(include_hidden)
         self._is_over = False
 
-    def next_page(self) -> ChatPage | None:
-        """Ask for the next page; None is the end. After an error it can be called again."""
+    def ask(self) -> ChatPage | None:
+        """
+        Ask for the next page; None is the end.
+
+        It stays the next until `go_on`, so that one whose answer nobody took, by an error or a cancellation, can be
+        asked for again.
+        """
         if self._is_over:
             return None
         page = self._engine.send(self._call)
-        cursor = page.prev if self._leads_to_newer else page.next
-        if page.chats and cursor is not None and cursor == self._cursor:
+        if page.chats and self._cursor_behind(page) in self._passed:
             raise ProtocolError("the server's list of chats goes round in circles")
-        self._cursor = cursor
-        # Behind the last of the newer ones the servers still name a cursor.
-        self._is_over = cursor is None or not page.chats
-        return page if page.chats else None
+        return page
 
-    def order(self, page: ChatPage) -> Iterator[ChatInfo]:
-        """Return the chats of a page in the order of the way; pages have the newest first, wherever it leads."""
+    def go_on(self, page: ChatPage) -> Iterator[ChatInfo]:
+        """
+        Go behind a page.
+
+        Returns:
+            its chats in the order of the way; pages have the newest first, wherever it leads.
+        """
+        self._cursor = self._cursor_behind(page)
+        # Behind the last of the newer ones the servers still name a cursor.
+        if self._cursor is None or not page.chats:
+            self._is_over = True
+        else:
+            self._passed.add(self._cursor)
         return iter(page.chats[::-1] if self._leads_to_newer else page.chats)
+
+    def _cursor_behind(self, page: ChatPage) -> str | None:
+        return page.prev if self._leads_to_newer else page.next
 
     def _call(self, surface: Surface) -> Call[ChatPage]:
         if self._leads_to_newer:
@@ -74,12 +90,14 @@ class ChatList(Iterator[ChatInfo]):
         while True:
             for chat in self._chats:
                 return chat
-            page = self._walk.next_page()
+            page = self._walk.ask()
             if page is None:
                 raise StopIteration
-            self._chats = self._walk.order(page)
+            self._chats = self._walk.go_on(page)
 
     def pages(self) -> Iterator[ChatPage]:
         """Yield the pages that are left, each with the newest first, and with the cursors of its neighbours."""
-        while (page := self._walk.next_page()) is not None:
-            yield page
+        while (page := self._walk.ask()) is not None:
+            self._walk.go_on(page)
+            if page.chats:
+                yield page
