@@ -97,8 +97,8 @@ class Engine:
         self._link: _Link | None = None
         self._turns = Turns() if self._serialize else None
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
-        # Of those between two calls, the threads.
-        self._beginning: list[int] = []
+        # Those between two calls, and the thread of each.
+        self._beginning: dict[object, int] = {}
 
     def _connect(self) -> _Link:
         """Return what is needed to talk to the server; without an address, start the local one first."""
@@ -143,9 +143,9 @@ class Engine:
     @contextmanager
     def guard(self, exchange: Exchange) -> Iterator[None]:
         """Clean up after calls that fail, and describe their errors."""
+        one = object()
         try:
-            with self._lock:
-                self._beginning.append(threading.get_ident())
+            self._beginning[one] = threading.get_ident()
             yield
         except BaseException as error:
             if isinstance(error, APIError) and error.status not in _LOST_ANSWERS:
@@ -165,8 +165,9 @@ class Engine:
                 exchange.describe(error)
             raise
         finally:
+            # Ctrl-C may have come before it was noted.
+            self._beginning.pop(one, None)
             with self._lock:
-                self._beginning.remove(threading.get_ident())
                 self._lock.notify_all()
 
     def run(self, function: Callable[[Exchange], _T]) -> _T:
@@ -312,7 +313,7 @@ class Engine:
         with self._lock:
             # Whoever is between two calls leaves a chat yet. But nobody below a signal's handler can go on.
             own = threading.get_ident()
-            self._lock.wait_for(lambda: all(thread == own for thread in self._beginning), timeout)
+            self._lock.wait_for(lambda: all(thread == own for thread in list(self._beginning.values())), timeout)
             link = self._link
         undeleted: tuple[str, ...] = ()
         if link is not None:

@@ -26,7 +26,7 @@ class Turns:
         # Re-entrant, as an interrupt may be fired by the garbage collector.
         self._changed = threading.Condition(threading.RLock())
         self._pending: dict[str, str] = {}
-        self._is_asking = False
+        self._asking: Exchange | None = None
 
     @contextmanager
     def turn(self, exchange: Exchange) -> Iterator[None]:
@@ -42,20 +42,22 @@ class Turns:
         clock = exchange.clock
         clock.ask()
         growing = pauses()
-        while not self._enter():
-            with clock.waiting():
-                self._wait(exchange.interrupt, min(next(growing), clock.left))
-            if exchange.stopped:
-                raise Interrupted("interrupted while another reply of this client was pending")
-            for message_id, chat_id in list(self._pending.items()):
-                self._look(exchange, chat_id, message_id)
-            clock.check()
         try:
+            while not self._enter(exchange):
+                with clock.waiting():
+                    self._wait(exchange.interrupt, min(next(growing), clock.left))
+                if exchange.stopped:
+                    raise Interrupted("interrupted while another reply of this client was pending")
+                for message_id, chat_id in list(self._pending.items()):
+                    self._look(exchange, chat_id, message_id)
+                clock.check()
             yield
         finally:
-            with self._changed:
-                self._is_asking = False
-                self._changed.notify_all()
+            # Ctrl-C may have come anywhere above, and may come below.
+            if self._asking is exchange:
+                self._asking = None
+                with self._changed:
+                    self._changed.notify_all()
 
     def _look(self, exchange: Exchange, chat_id: str, message_id: str) -> None:
         try:
@@ -88,17 +90,17 @@ class Turns:
         with self._changed:
             self._changed.notify_all()
 
-    def _enter(self) -> bool:
+    def _enter(self, exchange: Exchange) -> bool:
         with self._changed:
-            if self._is_asking or self._pending:
+            if self._asking is not None or self._pending:
                 return False
-            self._is_asking = True
+            self._asking = exchange
             return True
 
     def _wait(self, interrupt: Interrupt, seconds: float) -> None:
         # Not under both locks: whoever fires the interrupt comes from the other side.
         interrupt.attach(self)
         with self._changed:
-            if not interrupt.fired and (self._is_asking or self._pending):
+            if not interrupt.fired and (self._asking is not None or self._pending):
                 self._changed.wait(seconds)
         interrupt.detach()
