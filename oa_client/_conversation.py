@@ -526,8 +526,9 @@ class Conversation:
                 is_missing = False
             if not is_missing:
                 raise
+            said = f": {error.detail}" if error.detail else ""
             raise NotFoundError(
-                f"there is no chat {self.id} here, or it is another user's",
+                f"there is no chat {self.id} here, or it is another user's{said}",
                 status=error.status,
                 detail=error.detail,
                 method=error.method,
