@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from ._async_stream import AsyncStream
-from ._conversation import Conversation, Opening, ReportType
+from ._conversation import Conversation, Opening
 from ._hop import in_thread
 from ._listing import Walk
 from ._models import ChatInfo, ChatPage, Message
 from ._question import AnswerOptions, Messages
+from ._record import ReportType
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

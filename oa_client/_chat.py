@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ._conversation import Conversation, ReportType, ignore
+from ._conversation import Conversation, ignore
 from ._models import ChatInfo, Message
 from ._question import AnswerOptions, Messages
+from ._record import ReportType
 from ._stream import Stream
 
 if TYPE_CHECKING:

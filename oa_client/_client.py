@@ -20,6 +20,7 @@ from ._errors import ConfigurationError, NotFoundError
 from ._listing import ChatList, Walk
 from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
 from ._question import AnswerOptions, Messages, check_name, merge_options, read_question
+from ._record import Record
 from ._retry import Retry
 from ._store import Store
 from ._stream import Stream
@@ -262,7 +263,7 @@ class Client:
         for chat in list(self.list_chats()):
             # Another client may have deleted it meanwhile.
             with suppress(NotFoundError):
-                Conversation(self._engine, chat.id).update(hidden=True)
+                Record(self._engine, chat.id).update(hidden=True)
 
     def delete_all_chats(self) -> tuple[str, ...]:
         """
@@ -277,7 +278,7 @@ class Client:
         later = []
         for chat in list(self.list_chats(include_hidden=True)):
             with suppress(NotFoundError):
-                if not Conversation(self._engine, chat.id).delete():
+                if not Record(self._engine, chat.id).delete():
                     later.append(chat.id)
         return tuple(later)
 
