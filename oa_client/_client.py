@@ -19,7 +19,7 @@ from ._engine import Engine
 from ._errors import ConfigurationError, NotFoundError
 from ._listing import ChatList, Walk
 from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
-from ._question import AnswerOptions, Messages, check_name, merge_options, read_question
+from ._question import AnswerOptions, Messages, check_name, check_text, merge_options, read_question
 from ._record import Record
 from ._retry import Retry
 from ._store import Store
@@ -311,7 +311,9 @@ class Client:
             APIError: if the server cannot get it, or there is none at that URL.
             ConfigurationError, TransportError, ProtocolError: as `stream`.
         """
-        check_name("url", url)
+        check_text("url", url)
+        if not url:
+            raise ConfigurationError("url is empty: name that of the plugin's configuration")
         return self._engine.send(lambda surface: surface.get_plugin(url))
 
     def whoami(self) -> User:

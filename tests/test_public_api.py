@@ -27,10 +27,10 @@ CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 ORDER = [
     *("_errors", "_models", "_tree", "_markdown", "_transcript", "_events", "_question", "_wire"),
     *("_fork", "_cookies", "_credentials", "_store", "_target", "_clock", "_sse", "_transport", "_workers"),
-    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine", "_login"),
+    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine", "_browser", "_login"),
     *("_branch", "_record", "_conversation", "_listing", "_chat", "_client"),
     *("_poller", "_feed", "_hop", "_async_stream", "_async_chat", "_async"),
-    *("__init__", "_browser", "provider", "_cli", "__main__"),
+    *("__init__", "provider", "_cli", "__main__"),
 ]
 HOMES = {
     "sseclient": {"_sse"},
