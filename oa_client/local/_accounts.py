@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oa_client.local._bodies import TRUSTED_CLIENT
+from oa_client.local._codes import Codes
 from oa_client.local._fields import read_body
 from oa_client.local._refusals import BreakdownError, RefusalError
 from oa_client.local._tokens import Tokens
@@ -53,6 +54,7 @@ class Accounts:
 
     Attributes:
         trusted_key: whoever has it may act for any user.
+        codes: each signs `LOCAL_USER` in at the chat page, once.
 
     Args:
         token_minutes: how long an access token is good for.
@@ -66,6 +68,7 @@ class Accounts:
             raise ValueError(f"tokens cannot be good for {token_minutes} minutes")
         self.trusted_key = secrets.token_urlsafe(32)
         self.tokens = Tokens()
+        self.codes = Codes()
         self._token_minutes = token_minutes
         self._users: dict[str, User] = {}
         self.add(User(LOCAL_USER, "website", LOCAL_USER, LOCAL_USER))

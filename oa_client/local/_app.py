@@ -1,4 +1,4 @@
-"""Both surfaces on one address, behind a check of who is asking from where."""
+"""Both surfaces and the chat page on one address, behind a check of who is asking from where."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ from oa_client.local._events import Pace
 from oa_client.local._http import own_target
 from oa_client.local._inference import Inference
 from oa_client.local._models import Models
+from oa_client.local._page import Page
 from oa_client.local._plugins import Plugins
 from oa_client.local._website import Website
 from oa_client.local._work import Workers
+
+FOREIGN_SITES = (b"cross-site", b"same-site")
+"""
+What browsers say of requests that pages of other addresses make, images and links included.
+
+For a cookie, another port of this machine is the same site: it alone would let those in. They may
+link to the chat page, and no more.
+"""
 
 
 def create_app(
@@ -28,15 +37,20 @@ def create_app(
     assistant = Assistant(workers, models, plugins, accounts)
     website = Website(assistant, accounts, models, plugins, pace).app()
     inference = Inference(assistant, Auth(accounts, root, debug_login), Configs(models, plugins), pace).app()
+    page = Page(accounts)
     port = urlsplit(root).port
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        if not _is_local(headers, port):
-            await PlainTextResponse("Not for you", 403)(scope, receive, send)
-            return
         path = scope["path"]
-        surface = website if path == "/api" or path.startswith("/api/") else inference
+        if not _is_local(headers, port):
+            surface: ASGIApp = PlainTextResponse("Not for you", 403)
+        elif page.serves(scope):
+            surface = page
+        elif headers.get(b"sec-fetch-site") in FOREIGN_SITES:
+            surface = PlainTextResponse("Not for you", 403)
+        else:
+            surface = website if path == "/api" or path.startswith("/api/") else inference
         await surface(scope, receive, send)
 
     return app

@@ -115,6 +115,17 @@ class LocalServer:
             raise LocalServerError("the local server has no address before it is started")
         return f"http://{HOST}:{self._port}"
 
+    def page_url(self) -> str:
+        """
+        An address that opens the chat page in a browser, signed in as the server's own user.
+
+        It works once, within ten minutes, and holds no other secret; each call makes a new one.
+
+        Raises:
+            LocalServerError: as `url`.
+        """
+        return f"{self.url}/chat?code={self._accounts.codes.make()}"
+
     def start(self) -> None:
         """
         Load the model and start serving, in a thread that does not keep the process alive.
