@@ -12,6 +12,8 @@ import re
 import signal
 import sys
 import threading
+import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from ._errors import OAError
 from ._events import PendingEvent, TokenEvent
 from ._login import login, logout
 from ._models import User
+from ._terminal import on_enter
 
 #: seconds after Ctrl-C for an answer to end, so that its chat can be deleted.
 INTERRUPT_TIMEOUT = 3.0
@@ -178,8 +181,13 @@ def _name(user: User) -> str:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one")
 @click.option("--backend", default="embedded", show_default=True, help="Who writes: the embedded model, or lorem.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON: url, token, cookies, model.")
-def serve(port: int, backend: str, as_json: bool) -> None:
-    """Run a local Open-Assistant server until interrupted, and print how to reach it."""
+@click.option("--open", "open_page", is_flag=True, help="Open the chat page in the browser.")
+def serve(port: int, backend: str, as_json: bool, open_page: bool) -> None:
+    """
+    Run a local Open-Assistant server until interrupted, and print how to reach it.
+
+    The address of the chat page signs in whoever opens it, once. Press Enter for another.
+    """
     from . import local
 
     try:
@@ -191,6 +199,12 @@ def serve(port: int, backend: str, as_json: bool) -> None:
     try:
         with server:
             click.echo(_describe(server, as_json))
+            if not as_json:
+                show_page = partial(_show_page, server)
+                show_page()
+                on_enter(show_page, stop)
+            if open_page:
+                webbrowser.open(server.page_url())
             # In slices, so that Windows lets Ctrl-C through.
             while not stop.wait(1):
                 pass
@@ -208,6 +222,10 @@ def _describe(server: Any, as_json: bool) -> str:
         f"As inference server:  OA_BASE_URL={server.url} OA_TOKEN={server.token}\n"
         f"As website:           OA_BASE_URL={server.url} OA_COOKIE='{cookie}'"
     )
+
+
+def _show_page(server: Any) -> None:
+    click.echo(f"Chat page, opens once: {server.page_url()}")
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,11 +11,14 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
+import requests
 
 from oa_client import Client, __main__
 from oa_client._cli import run
+from oa_client._terminal import on_enter
 
 from .scripted import EventWriter, OpenAssistantScript
 
@@ -200,6 +204,70 @@ def test_serve_explains_itself_to_people() -> None:
     assert "OA_TOKEN=" in lines[2]
     assert "OA_COOKIE='next-auth.session-token=" in lines[3]
     assert process.returncode == 130
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal")
+def test_serve_prints_an_address_of_the_chat_page_at_each_enter() -> None:
+    """Each signs in once; both are good, and the command still ends on a signal."""
+    keyboard, terminal = os.openpty()
+    try:
+        with subprocess.Popen(
+            [*COMMAND, "serve", "--backend", "lorem"],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            addresses = [_page_address(process.stdout)]
+            os.write(keyboard, b"\n")
+            addresses.append(_page_address(process.stdout))
+            statuses = [requests.get(url, timeout=60).status_code for url in (*addresses, addresses[0])]
+            process.terminate()
+            _, errors = process.communicate(timeout=60)
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+
+    assert statuses == [200, 200, 403]
+    assert (process.returncode, errors) == (0, "")
+
+
+def _page_address(output: IO[str]) -> str:
+    """Read until the chat page's address comes."""
+    for line in output:
+        if line.startswith("Chat page"):
+            return line.split()[-1]
+    raise AssertionError("no address came")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_serve_opens_the_chat_page(tmp_path: Path) -> None:
+    """`--open` starts the browser with an address that signs in; it works beside --json, which prints none."""
+    opened = tmp_path / "opened"
+    browser = f"{sys.executable} -c \"import sys; open({str(opened)!r}, 'w').write(sys.argv[1])\" %s"
+    with start("serve", "--backend", "lorem", "--json", "--open", environment={"BROWSER": browser}) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        while not (opened.exists() and opened.read_text()):
+            assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=60)
+
+    assert set(facts) == {"url", "token", "cookies", "model"}
+    assert opened.read_text().startswith(f"{facts['url']}/chat?code=")
+
+
+def test_enter_is_heard_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe, a closed standard input and none at all start no thread."""
+    closed = io.StringIO()
+    closed.close()
+    for stdin in (io.StringIO("\n"), closed, None):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        before = threading.active_count()
+        on_enter(lambda: None, threading.Event())
+
+        assert threading.active_count() == before
 
 
 def test_ask_without_a_model_says_what_to_do(tmp_path: Path, script: OpenAssistantScript) -> None:

@@ -30,7 +30,7 @@ ORDER = [
     *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine", "_browser", "_login"),
     *("_branch", "_record", "_conversation", "_listing", "_chat", "_client"),
     *("_poller", "_feed", "_hop", "_async_stream", "_async_chat", "_async"),
-    *("__init__", "provider", "_cli", "__main__"),
+    *("__init__", "provider", "_terminal", "_cli", "__main__"),
 ]
 HOMES = {
     "sseclient": {"_sse"},
