@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
+
+MOST_WORDS = 500  # characters that are told of an error; a traceback in it would be much longer
+
+# A file's path up to its last part, on POSIX and Windows; the slashes of a URL, a date or "and/or" are none.
+_FOLDERS = re.compile(r"""(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+(?=[^\s/\\])""")
+_QUOTED_FOLDERS = re.compile(r"""(?<=['"])(?:[A-Za-z]:)?[/\\](?:[^/\\:'"]+[/\\])*(?=[^/\\'"]+['"])""")
+_TRACEBACK = "Traceback (most recent call last)"
 
 
 @runtime_checkable
 class Backend(Protocol):
     """
-    Something that writes an answer.
+    Something that writes answers; any object with these members is one, from whatever class.
+
+        class Shout:
+            name = "shout"
+            description = "Says what you said, but louder"
+            slots = 4
+
+            def generate(self, messages, sampling, cancelled):
+                words = messages[-1]["content"].upper().split()
+                for word in words[: sampling["max_new_tokens"]]:
+                    if cancelled.is_set():
+                        return
+                    yield word + " "
+
+            def close(self):
+                pass
+
+    `LocalServer(Shout())` answers with it. A distribution that wants it found by its name, by
+    `LocalServer("shout")` and by `oa-client serve --backend shout`, names it in its metadata:
+
+        [options.entry_points]
+        oa_client.backends =
+            shout = shouting:Shout
+
+    What is named is called when a server starts, with those of the arguments `model`, `upstream`,
+    `upstream_model` and `api_key` that the user gave; which of them it takes is its own choice. It
+    returns a backend, or a list of several where it has several models, the one that answers by
+    default first. It should raise `LocalServerError` if the user can do something about a failure.
 
     Attributes:
         name: the model's name, as the server lists it.
         description: a sentence for people who choose a model.
-        slots: how many answers it can write at once, at least 1.
+        slots: how many answers it can write at once, at least 1. Further ones wait in the queue.
     """
 
     name: str
@@ -35,17 +70,37 @@ class Backend(Protocol):
         Args:
             messages: `{"role", "content"}` from the first to the one to be answered. Roles are
                 "system" (only the first one), "user" and "assistant".
-            sampling: Open-Assistant's six names, None where the caller did not say.
-            cancelled: set when nobody wants the answer any more; return within one token then.
+            sampling: Open-Assistant's six names, None where the caller did not say;
+                `max_new_tokens` is always an integer, perhaps not a positive one.
+            cancelled: set when nobody wants the answer any more; return within one token then. What
+                is yielded afterwards is thrown away.
 
         Raises:
-            Exception: any; its text becomes the `error` event of the answer.
+            Exception: any; `words_of` it become the `error` event of the answer, and the server goes on.
         """
         ...
 
     def close(self) -> None:
-        """Give everything back. Called once, with no answer under way."""
+        """Give everything back. Called once, with no answer under way, for backends found by name."""
         ...
+
+
+def words_of(error: BaseException) -> str:
+    """
+    What a user is told of an error: its own words, at most `MOST_WORDS` characters of them.
+
+    Paths are cut down to the name of the file, since whoever asks need not know where things are on
+    the server's machine, and of a traceback in the words only the last line stays.
+    """
+    words = str(error)
+    if isinstance(error, KeyError) and words:  # which are the key alone
+        words = f"{type(error).__name__}: {words}"
+    elif isinstance(error, OSError) and error.strerror:
+        words = error.strerror
+    if _TRACEBACK in words:
+        words = words.rstrip().rpartition("\n")[2]
+    words = _FOLDERS.sub("", _QUOTED_FOLDERS.sub("", words)).strip()
+    return words[:MOST_WORDS] or type(error).__name__
 
 
 class Lorem:

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from oa_client.local._backends import Backend
+from oa_client.local._backends import Backend, words_of
 from oa_client.local._plugins import Step, use_plugin
 from oa_client.local._store import Message
 
@@ -190,7 +190,7 @@ class Workers:
         try:
             outcome = self._generate(job)
         except Exception as error:
-            outcome = Outcome("", str(error) or type(error).__name__)
+            outcome = Outcome("", words_of(error))
         finally:
             self._handover(partial(self._finish, job, outcome))
 
