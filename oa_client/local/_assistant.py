@@ -132,7 +132,13 @@ class Assistant:
             raise RefusalError(400, "Message not found")
         answer = self._store.add_answer(prompt, self._work_parameters(request))
         plugin = self._plugins.chosen(request["plugins"])
-        job = Job(answer, self._conversation(prompt, request), request["sampling_parameters"], plugin)
+        job = Job(
+            answer,
+            self._conversation(prompt, request),
+            request["sampling_parameters"],
+            plugin,
+            backend=self._models.backend(name),
+        )
         self._jobs[answer.id] = job
         self.workers.submit(job)
         return answer
@@ -199,7 +205,7 @@ class Assistant:
 
     def _work_parameters(self, request: dict[str, Any]) -> dict[str, Any]:
         return {
-            "model_config": {"model_id": self._models.name, **MODEL_LIMITS},
+            "model_config": {"model_id": self._models.backend(request["model_config_name"]).name, **MODEL_LIMITS},
             "sampling_parameters": request["sampling_parameters"],
             "do_sample": True,
             "seed": secrets.randbelow(2**64 - 1),

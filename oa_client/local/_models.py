@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from oa_client.local._backends import Backend
 from oa_client.local._bodies import read_sampling
 
 ALIAS = "OA_SFT_Llama_30B_6"
@@ -54,17 +56,24 @@ _PRESETS: tuple[tuple[str, str, dict[str, float]], ...] = (
 
 
 class Models:
-    """One model under two names: its own, and the one that clients send by default."""
+    """The model of each backend under its own name, and the first also under the one that clients send by default."""
 
-    def __init__(self, name: str, description: str) -> None:
-        self.name = name
-        self._descriptions = {
-            name: description,
-            ALIAS: f"Not that model: another name of {name}, which answers. {description}",
-        }
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        first = backends[0]
+        self._backends = {backend.name: backend for backend in backends}
+        self._descriptions = {name: backend.description for name, backend in self._backends.items()}
+        if ALIAS not in self._backends:
+            self._backends[ALIAS] = first
+            self._descriptions[ALIAS] = (
+                f"Not that model: another name of {first.name}, which answers. {first.description}"
+            )
 
     def __contains__(self, name: str) -> bool:
-        return name in self._descriptions
+        return name in self._backends
+
+    def backend(self, name: str) -> Backend:
+        """The backend of the model with this name, which must be listed."""
+        return self._backends[name]
 
     def to_json(self) -> list[dict[str, Any]]:
         """The list as the server sends it."""

@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from oa_client.local._accounts import LOCAL_USER, Accounts
-from oa_client.local._backends import Backend, Lorem
-from oa_client.local._embedded import Embedded
+from oa_client.local._backends import Backend
 from oa_client.local._errors import INSTALL, LocalServerError
-from oa_client.local._weights import MODEL
+from oa_client.local._registry import Choice
 
 if TYPE_CHECKING:
     from oa_client.local._events import Pace
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 MOST_PORT = 65_535
-
-BACKENDS = {"embedded": (Embedded, MODEL.name), "lorem": (Lorem, "lorem")}
-"""The backends that have a name, each with the name of its model, which is known before it is made."""
 
 
 class LocalServer:
@@ -38,14 +34,14 @@ class LocalServer:
     nothing.
 
     Attributes:
-        model: the name of the model that answers.
+        model: the name of the model that answers by default; before the start, of the backend.
         token: a bearer token of the inference surface, good for as long as this server.
         cookies: the session cookie of the website surface, likewise.
         trusted_key: the `api_key` of the `TrustedClient` header, which may name any user.
 
     Args:
-        backend: "embedded" (a small model in this process), "lorem" (no model), or a `Backend` of
-            your own, which stays yours to close.
+        backend: "embedded" (a small model in this process), "lorem" (no model), the name of one that
+            another distribution brings, or a `Backend` of your own, which stays yours to close.
         port: 0 for any that is free.
         debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
             exists included.
@@ -53,6 +49,8 @@ class LocalServer:
 
     Raises:
         ValueError: if there is no backend of that name, no such port, or no such time.
+        TypeError: if what is given is no `Backend`.
+        LocalServerError: if the backend is a plug-in and cannot be imported.
     """
 
     def __init__(
@@ -63,12 +61,8 @@ class LocalServer:
         debug_login: bool = False,
         token_minutes: float = 60,
     ) -> None:
-        if isinstance(backend, str):
-            if backend not in BACKENDS:
-                raise ValueError(f"no backend {backend!r}: there are {', '.join(map(repr, BACKENDS))}")
-            self.model = BACKENDS[backend][1]
-        else:
-            self.model = backend.name
+        self._choice = Choice(backend, {})
+        self.model = self._choice.name
         if not 0 <= port <= MOST_PORT:
             raise ValueError(f"port {port} does not lie between 0 and {MOST_PORT}")
         self._accounts = Accounts(token_minutes)
@@ -76,8 +70,6 @@ class LocalServer:
         self.cookies = {"next-auth.session-token": self._accounts.tokens.make(LOCAL_USER, "session", None)}
         self.trusted_key = self._accounts.trusted_key
         self._debug_login = debug_login
-        self._wanted = backend
-        self._own_backend: Backend | None = None
         self._port = port
         self._pace: Pace | None = None
         self._serving: Serving | None = None
@@ -151,8 +143,7 @@ class LocalServer:
             self._closed = True
             if self._serving is not None:
                 self._serving.stop()
-            if self._own_backend is not None:
-                self._own_backend.close()
+            self._choice.close()
 
     def _start(self) -> None:
         try:
@@ -165,17 +156,13 @@ class LocalServer:
         except OSError as error:
             raise LocalServerError(f"cannot serve on port {self._port} of {HOST}: {error}") from error
         try:
-            backend = self._backend()
+            backends = self._choice.open()
+            self.model = backends[0].name
+            self._port = listener.getsockname()[1]
+            self._serving = Serving(
+                listener, backends, self._accounts, debug_login=self._debug_login, pace=self._pace or Pace()
+            )
         except BaseException:
             listener.close()
+            self._choice.close()
             raise
-        self._port = listener.getsockname()[1]
-        self._serving = Serving(
-            listener, backend, self._accounts, debug_login=self._debug_login, pace=self._pace or Pace()
-        )
-
-    def _backend(self) -> Backend:
-        if not isinstance(self._wanted, str):
-            return self._wanted
-        self._own_backend = BACKENDS[self._wanted][0]()
-        return self._own_backend

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -25,6 +26,7 @@ class Serving:
     A server that runs from its making until `stop`.
 
     Args:
+        backends: at least one; the first answers by default.
         listener: a socket that listens already, so that who connects early waits in its backlog. It is
             closed with the server.
 
@@ -33,10 +35,16 @@ class Serving:
     """
 
     def __init__(
-        self, listener: socket.socket, backend: Backend, accounts: Accounts, *, debug_login: bool, pace: Pace
+        self,
+        listener: socket.socket,
+        backends: Sequence[Backend],
+        accounts: Accounts,
+        *,
+        debug_login: bool,
+        pace: Pace,
     ) -> None:
         self._listener = listener
-        self._backend = backend
+        self._backends = backends
         self._accounts = accounts
         self._debug_login = debug_login
         self._pace = pace
@@ -67,11 +75,11 @@ class Serving:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        self._workers = Workers(self._backend, self._loop)
+        self._workers = Workers(self._loop)
         host, port = self._listener.getsockname()
         app = create_app(
             self._workers,
-            Models(self._backend.name, self._backend.description),
+            Models(self._backends),
             self._accounts,
             root=f"http://{host}:{port}",
             debug_login=self._debug_login,

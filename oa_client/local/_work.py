@@ -50,11 +50,14 @@ class Job:
         messages: Sequence[Mapping[str, str]],
         sampling: Mapping[str, Any],
         plugin: Mapping[str, Any] | None = None,
+        *,
+        backend: Backend,
     ) -> None:
         self.message = message
         self.messages = messages
         self.sampling = sampling
         self.plugin = plugin
+        self.backend = backend
         self.cancelled = threading.Event()
         self.ticket: int | None = None  # its number while it waits in the queue
         self.packets: asyncio.Queue[Token | Step | Outcome] = asyncio.Queue()
@@ -98,13 +101,12 @@ class Handover:
 
 class Workers:
     """
-    Give jobs to the backend in their order, as many at once as it has slots.
+    Give jobs to their backends in their order; the next one waits until fewer are running than its backend has slots.
 
     Everything but the generation itself happens on the event loop, so that nothing needs a lock.
     """
 
-    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
-        self._backend = backend
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._handover = Handover(loop)
         self._waiting: deque[Job] = deque()
@@ -173,7 +175,7 @@ class Workers:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _dispatch(self) -> None:
-        while self._waiting and len(self._running) < self._backend.slots and not self._closed:
+        while self._waiting and len(self._running) < self._waiting[0].backend.slots and not self._closed:
             job = self._waiting.popleft()
             self._dequeued += 1
             job.ticket = None
@@ -206,7 +208,7 @@ class Workers:
             messages = [*messages[:-1], {**messages[-1], "content": use.prompt}]
             used_plugin = use.used
         texts: list[str] = []
-        pieces = self._backend.generate(messages, job.sampling, job.cancelled)
+        pieces = job.backend.generate(messages, job.sampling, job.cancelled)
         try:
             for piece in pieces:
                 if not isinstance(piece, str):

@@ -17,7 +17,7 @@ import uvicorn
 
 import oa_client.local
 from oa_client.local import Backend, LocalServer, LocalServerError, ModelFile, shared_server
-from oa_client.local import _server as server_module
+from oa_client.local import _registry as registry_module
 from oa_client.local import _shared as shared_module
 from oa_client.local._backends import Lorem
 from tests.local.support import PATIENCE, Puppet, User
@@ -62,12 +62,6 @@ def test_no_words_at_all() -> None:
     assert list(Lorem().generate([], {"max_new_tokens": -1}, threading.Event())) == []
 
 
-def test_an_unknown_backend_is_refused() -> None:
-    """The error names those that exist."""
-    with pytest.raises(ValueError, match="no backend 'llama': there are 'embedded', 'lorem'"):
-        LocalServer("llama")
-
-
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_an_impossible_port_is_refused(port: int) -> None:
     """Before anything is opened."""
@@ -92,7 +86,7 @@ def test_a_named_backend_is_closed_with_its_server(monkeypatch: pytest.MonkeyPat
         made.append(Puppet())
         return made[0]
 
-    monkeypatch.setitem(server_module.BACKENDS, "lorem", (make, "lorem"))
+    monkeypatch.setitem(registry_module.BACKENDS, "lorem", make)
     with LocalServer("lorem"):
         assert not made[0].closed
 
@@ -238,7 +232,7 @@ def test_a_forked_child_does_not_close_its_parents_server(monkeypatch: pytest.Mo
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lorem in the place of the embedded model, and no shared server before or after."""
-    monkeypatch.setitem(server_module.BACKENDS, "embedded", (Named, "stand-in"))
+    monkeypatch.setitem(registry_module.BACKENDS, "embedded", Named)
     servers: dict[int, LocalServer] = {}
     monkeypatch.setattr(shared_module, "_servers", servers)
     yield
@@ -278,7 +272,7 @@ def test_a_shared_server_that_fails_is_tried_again(stand_in: None, monkeypatch: 
         raise LocalServerError("the model is not there")
 
     with monkeypatch.context() as context:
-        context.setitem(server_module.BACKENDS, "embedded", (fail, "none"))
+        context.setitem(registry_module.BACKENDS, "embedded", fail)
         with pytest.raises(LocalServerError, match="not there"):
             shared_server()
 
