@@ -42,13 +42,15 @@ class LocalServer:
     Args:
         backend: "embedded" (a small model in this process), "lorem" (no model), the name of one that
             another distribution brings, or a `Backend` of your own, which stays yours to close.
+        model: a GGUF file, with a chat model for "embedded" to run in place of the small one.
         port: 0 for any that is free.
         debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
             exists included.
         token_minutes: how long the access tokens of that login are good for; may be a fraction.
 
     Raises:
-        ValueError: if there is no backend of that name, no such port, or no such time.
+        ValueError: if there is no backend of that name, it takes no such argument, or there is no such
+            port or time.
         TypeError: if what is given is no `Backend`.
         LocalServerError: if the backend is a plug-in and cannot be imported.
     """
@@ -57,11 +59,13 @@ class LocalServer:
         self,
         backend: str | Backend = "embedded",
         *,
+        model: str | os.PathLike[str] | None = None,
         port: int = 0,
         debug_login: bool = False,
         token_minutes: float = 60,
     ) -> None:
-        self._choice = Choice(backend, {})
+        options = {"model": model}
+        self._choice = Choice(backend, {name: value for name, value in options.items() if value is not None})
         self.model = self._choice.name
         if not 0 <= port <= MOST_PORT:
             raise ValueError(f"port {port} does not lie between 0 and {MOST_PORT}")

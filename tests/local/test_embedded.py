@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import pytest
 import requests
 
 from oa_client.local import MODEL, LocalServer, LocalServerError
-from oa_client.local._embedded import DEFAULT_SYSTEM_PROMPT, Embedded, to_chat, to_fields
+from oa_client.local import _embedded as embedded_module
+from oa_client.local._embedded import DEMO, Embedded, Manner, to_chat, to_fields
+from tests.local.gguf import TEMPLATE, write_gguf
 from tests.local.support import PATIENCE, User
 
 real = pytest.mark.skipif(
@@ -56,10 +59,25 @@ def test_names_are_translated() -> None:
     assert to_fields(dict.fromkeys(everything)) == {"temperature": 0.0, "max_tokens": 256}
 
 
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A model file that only a runtime which is none can load."""
+    return write_gguf(tmp_path / "tiny.gguf", {"llama.context_length": 512, **TEMPLATE})
+
+
 @pytest.mark.parametrize(("asked", "given"), [(1024, 256), (256, 256), (1, 1), (0, 1), (-1, 1)])
 def test_new_tokens_are_capped(asked: int, given: int) -> None:
     """And never without end, which is what llama.cpp takes -1 for."""
     assert to_fields({"max_new_tokens": asked})["max_tokens"] == given
+
+
+def test_only_the_small_model_has_a_manner_of_its_own() -> None:
+    """Any other is asked as the caller says, up to its context."""
+    own = Manner("own", "", context_tokens=512)
+
+    assert to_fields({"max_new_tokens": 1024, "temperature": None}, own) == {"max_tokens": 512}
+    assert to_fields({"max_new_tokens": -1, "temperature": 0.5}, own) == {"max_tokens": 1, "temperature": 0.5}
+    assert to_chat(USER, own) == USER
 
 
 def test_there_is_always_a_system_prompt() -> None:
@@ -68,7 +86,7 @@ def test_there_is_always_a_system_prompt() -> None:
 
     assert to_chat([system, *USER]) == [system, *USER]
     assert to_chat([{"role": "prompter", "content": "hi"}]) == [
-        {"role": "system", "content": DEFAULT_SYSTEM_PROMPT},
+        {"role": "system", "content": DEMO.system_prompt},
         {"role": "user", "content": "hi"},
     ]
 
@@ -105,27 +123,28 @@ def text(piece: str | None) -> dict[str, Any]:
     return {"choices": [{"delta": {"content": piece}}]}
 
 
-def test_the_runtime_is_shut_off_and_careful(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runtime_is_shut_off_and_careful(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key on its own web server, no pages on it, half of the cores, two slots."""
     settings = fake_runtime(monkeypatch, lambda settings: Chunks())
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    Embedded(Path("model"))
+    Embedded(tiny)
 
     assert len(settings.api_keys[0]) > 30
     assert settings.ui is False
     assert settings.cpuparams.n_threads == settings.cpuparams_batch.n_threads == 3
     assert settings.n_parallel == 2
+    assert settings.n_ctx == 1024
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    Embedded(Path("model"))
+    Embedded(tiny)
     assert settings.cpuparams.n_threads == 1
 
 
-def test_pieces_are_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_are_handed_over(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks without text are skipped."""
     chunks = Chunks(text(None), text("a"), {"choices": []}, {"timings": {}}, text("b"))
     fake_runtime(monkeypatch, lambda settings: chunks)
 
-    assert list(Embedded(Path("model")).generate(USER, {}, threading.Event())) == ["a", "b"]
+    assert list(Embedded(tiny).generate(USER, {}, threading.Event())) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -138,50 +157,53 @@ def test_pieces_are_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_errors_are_handed_over(
-    monkeypatch: pytest.MonkeyPatch, chunk: Any, error: type[Exception], message: str
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, chunk: Any, error: type[Exception], message: str
 ) -> None:
     """What the runtime would swallow, reports as a chunk or raises is raised where the text is read."""
     fake_runtime(monkeypatch, lambda settings: Chunks(text("a"), chunk, text("never")))
-    pieces = Embedded(Path("model")).generate(USER, {}, threading.Event())
+    pieces = Embedded(tiny).generate(USER, {}, threading.Event())
 
     assert next(pieces) == "a"
     with pytest.raises(error, match=message):
         next(pieces)
 
 
-def test_a_cancelled_answer_stops_at_the_next_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_answer_stops_at_the_next_token(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The callback says so to the runtime."""
     chunks = Chunks(text("a"), text("b"))
     fake_runtime(monkeypatch, lambda settings: chunks)
     cancelled = threading.Event()
     cancelled.set()
-    list(Embedded(Path("model")).generate(USER, {}, cancelled))
+    list(Embedded(tiny).generate(USER, {}, cancelled))
 
     assert chunks.stopped_at == 0
 
 
-def test_without_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_runtime(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says how to install it."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(LocalServerError, match=r"pip install 'oa-client\[local\]'"):
-        Embedded(Path("model"))
+        Embedded(tiny)
 
 
-def test_a_file_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names it and what to do."""
+def test_a_file_that_cannot_be_loaded(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names it and what may be wrong, or for the small model what to do."""
 
     def fail(settings: object) -> None:
         raise RuntimeError("Failed to init server")
 
     fake_runtime(monkeypatch, fail)
-    with pytest.raises(LocalServerError, match=r"could not load the model file model.*oa-client setup"):
-        Embedded(Path("model"))
+    monkeypatch.setattr(embedded_module, "_downloaded_path", lambda: tiny)
+    with pytest.raises(LocalServerError, match=rf"could not load the model file {tiny}: delete it and run `oa-client"):
+        Embedded()
+    with pytest.raises(LocalServerError, match=rf"could not load the model file {tiny}: it may be .* kind \(llama\)"):
+        Embedded(tiny)
 
 
-def test_a_closed_or_forked_model_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_or_forked_model_refuses(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clear error instead of waiting for threads that are not there."""
     fake_runtime(monkeypatch, lambda settings: Chunks())
-    model = Embedded(Path("model"))
+    model = Embedded(tiny)
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(LocalServerError, match="fork"):
         next(model.generate(USER, {}, threading.Event()))
@@ -223,11 +245,146 @@ def test_the_model_stops_within_one_token(embedded: Embedded) -> None:
     assert list(embedded.generate(USER, {"max_new_tokens": 1}, threading.Event()))
 
 
+class Reading:
+    """A server that counts the tokens of the prompt, four characters each, as llama.cpp tells them."""
+
+    def __init__(self, context: int) -> None:
+        self.context = context
+        self.chats: list[list[dict[str, str]]] = []
+
+    def handle_chat_completions(self, body: Any, callback: Any) -> None:
+        """Refuse what does not fit into the context, tell the progress, and answer with a word."""
+        self.chats.append(body["messages"])
+        tokens = sum(len(message["content"]) for message in body["messages"]) // 4
+        if tokens > self.context:
+            callback({"error": {"type": "exceed_context_size_error", "message": "no", "n_prompt_tokens": tokens}})
+            return
+        for done in (0, tokens):
+            if callback({"choices": [], "prompt_progress": {"total": tokens, "processed": done}}):
+                return
+        callback(text("yes"))
+
+
+def chat(*lengths: int, system: int = 0) -> list[dict[str, str]]:
+    """A conversation with turns of these lengths in characters, and a system prompt if it has one."""
+    turns = [{"role": ("user", "assistant")[index % 2], "content": "x" * size} for index, size in enumerate(lengths)]
+    return [*([{"role": "system", "content": "s" * system}] if system else []), *turns]
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        pytest.param(chat(1536), [1536], id="it fits exactly"),
+        pytest.param(chat(1500, 100, 300), [300], id="the oldest turns go, and no answer comes first"),
+        pytest.param(chat(1000, 100, 400, 100, 300), [400, 100, 300], id="the later turns stay"),
+        pytest.param(chat(1000, 100, 600, system=800), [800, 600], id="the system prompt stays"),
+        pytest.param(chat(4000), [1505], id="the beginning of the question goes"),
+        pytest.param(chat(40_000, 4, 4, system=40), [40, 4], id="more than the context"),
+    ],
+)
+def test_a_conversation_that_is_too_long_loses_its_beginning(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, asked: list[dict[str, str]], read: list[int]
+) -> None:
+    """As on the real server: a quarter of the 512 tokens is kept for the answer."""
+    runtime = Reading(512)
+    fake_runtime(monkeypatch, lambda settings: runtime)
+
+    assert list(Embedded(tiny).generate(asked, {}, threading.Event())) == ["yes"]
+    assert [len(message["content"]) for message in runtime.chats[-1]] == read
+
+
+def test_a_system_prompt_that_leaves_no_room_is_an_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, since nothing can be left out."""
+    fake_runtime(monkeypatch, lambda settings: Reading(512))
+    with pytest.raises(RuntimeError, match="the system prompt is too long for this model"):
+        list(Embedded(tiny).generate(chat(4, system=2100), {}, threading.Event()))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The real model as a file of the user's own."""
+    path = tmp_path / "my-model.gguf"
+    path.symlink_to(MODEL.path)
+    return path
+
+
 @real
-def test_a_conversation_that_is_too_long_is_an_error(embedded: Embedded) -> None:
-    """The runtime's own words are raised."""
-    with pytest.raises(RuntimeError, match="context"):
-        list(embedded.generate([{"role": "user", "content": "word " * 20_000}], {}, threading.Event()))
+def test_a_model_of_ones_own(own: Path) -> None:
+    """It is listed by the name of its file beside the alias, and answers with as many tokens as are asked for."""
+    with LocalServer(model=own) as server:
+        user = User(server, "inference")
+        chat_id = user.create()
+        prompt = user.post_prompt(chat_id, content="Count to a hundred.").json()
+        answer = user.post_answer(
+            chat_id,
+            parent_id=prompt["id"],
+            model_config_name="my-model",
+            sampling_parameters={"max_new_tokens": 8, "temperature": 0},
+        ).json()
+        models = user.send("GET", "/configs/model_configs").json()
+        with user.events(chat_id, answer["id"]) as events:
+            received = [event for event in events if event["event_type"] != "pending"]
+
+    assert server.model == "my-model"
+    assert [model["name"] for model in models] == ["my-model", "OA_SFT_Llama_30B_6"]
+    assert models[0]["description"] == "Smollm2 135M 8k Lc100K Mix1 Ep2, 98 MB, run on this machine"
+    assert answer["work_parameters"]["model_config"]["model_id"] == "my-model"
+    assert 1 <= len(received) <= 9
+    assert "".join(event["text"] for event in received[:-1]) == received[-1]["message"]["content"]
+
+
+@real
+def test_the_context_is_respected(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is longer than it is answered all the same, with room for the answer, and a whole system prompt."""
+    monkeypatch.setattr(embedded_module, "MOST_CONTEXT_TOKENS", 256)
+    sent: list[Any] = []
+    write = embedded_module._write
+
+    def record(*request: Any) -> Iterator[str]:
+        sent.append(request)
+        return write(*request)
+
+    monkeypatch.setattr(embedded_module, "_write", record)
+    system = {"role": "system", "content": "Be brief."}
+    model = Embedded(own)
+    for words in (150, 230, 5000):
+        question = {"role": "user", "content": " ".join(["word"] * words)}
+        list(model.generate([system, question], {"max_new_tokens": 4}, threading.Event()))
+    model.close()
+    words_sent = [len(request[1]["messages"][1]["content"]) // 5 for request in sent]
+
+    # About as many tokens, and some for the template: 230 and 5000 are shortened, the latter twice.
+    assert words_sent == pytest.approx([149, 229, 174, 4999, 186, 172], abs=12)
+    assert {request[1]["messages"][0]["content"] for request in sent} == {"Be brief."}
+
+
+@real
+def test_an_answer_that_nobody_wants_is_not_begun(embedded: Embedded) -> None:
+    """The model does not even read the question."""
+    cancelled = threading.Event()
+    cancelled.set()
+
+    assert list(embedded.generate([{"role": "user", "content": "word " * 2000}], {}, cancelled)) == []
+
+
+@real
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork, and glibc's on_exit")
+def test_a_forked_child_can_leave() -> None:
+    """With its own status, and with what it has printed, instead of waiting for llama.cpp's threads for ever."""
+    code = (
+        "import os, sys\n"
+        "from oa_client.local._embedded import Embedded\n"
+        "model = Embedded()\n"
+        "if os.fork() == 0:\n"
+        "    print('child', flush=False)\n"
+        "    sys.exit(3)\n"
+        "status = os.waitstatus_to_exitcode(os.wait()[1])\n"
+        "model.close()\n"
+        "print('parent', status)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "child\nparent 3\n", "")
 
 
 @real

@@ -1,0 +1,204 @@
+"""
+What a model file tells of itself, before it is given to a runtime that would only say that it failed.
+
+The format is GGUF, as llama.cpp's `ggml/include/gguf.h` describes it: little-endian, numbers of
+metadata and of tensors, the metadata, where each tensor lies, and then the tensors.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import re
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oa_client.local._errors import LocalServerError
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+ALIGNMENT = 32  # bytes, where the file does not say
+MOST_DIMENSIONS = 4  # of a tensor
+
+# By the number of a value's type: its format in the struct module. Texts and arrays are neither.
+_NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_TEXT, _ARRAY = 8, 9
+
+# By the number of a tensor's type: how many elements a block has, and how many bytes. Of a tensor whose
+# type is not here only the beginning is looked for.
+_BLOCKS = {
+    0: (1, 4),  # F32
+    1: (1, 2),  # F16
+    2: (32, 18),  # Q4_0
+    3: (32, 20),  # Q4_1
+    6: (32, 22),  # Q5_0
+    7: (32, 24),  # Q5_1
+    8: (32, 34),  # Q8_0
+    10: (256, 84),  # Q2_K
+    11: (256, 110),  # Q3_K
+    12: (256, 144),  # Q4_K
+    13: (256, 176),  # Q5_K
+    14: (256, 210),  # Q6_K
+    20: (32, 18),  # IQ4_NL
+    23: (256, 136),  # IQ4_XS
+    30: (1, 2),  # BF16
+    39: (32, 17),  # MXFP4
+}
+
+# What people have instead of a model, by how it begins.
+_OTHERS = (
+    (rb"PK\x03\x04", "a zip archive, or a PyTorch checkpoint"),
+    (rb"version https://git-lfs", "a Git LFS pointer to the file, which `git lfs pull` fetches"),
+    (rb"\s*<(?i:!doctype|html|head)", "a web page"),
+    (rb"(?s:.{8}\{\")", "a safetensors file, which llama.cpp's convert_hf_to_gguf.py converts"),
+    (rb"ggml|lmgg|fmgg|tjgg|algg", "a model in a format that llama.cpp had before GGUF"),
+)
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """
+    What stands in front of the weights.
+
+    `name` is the file's, without its ending and the number of a part; `title` is what the authors
+    called it, which is often no good name, "" if nothing. `context_tokens` is how much the model was
+    trained to read and write at once, None if the file does not say.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    context_tokens: int | None
+    has_template: bool
+    file_bytes: int
+
+
+def read_header(path: Path) -> ModelHeader:
+    """
+    Read the header of a model file, and see whether the weights behind it are all there.
+
+    Raises:
+        LocalServerError: if there is no such file, it cannot be read, it is not GGUF (the error says
+            what it seems to be), or it is cut.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise LocalServerError(f"{path} is a folder: name the .gguf file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise LocalServerError(f"{path} is no ordinary file")
+        if (size := status.st_size) == 0:
+            raise LocalServerError(f"{path} is empty")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _read(path, data, size)
+    except FileNotFoundError:
+        raise LocalServerError(f"there is no model file {path}") from None
+    except OSError as error:
+        raise LocalServerError(f"cannot read the model file {path}: {error.strerror}") from error
+
+
+def _read(path: Path, data: mmap.mmap, size: int) -> ModelHeader:
+    if data[:4] != MAGIC:
+        raise LocalServerError(f"{path} is not a model in the GGUF format, but {_seen(data[:64])}")
+    try:
+        reader = _Reader(data)
+        version = reader.number("<I")
+        if version not in VERSIONS:
+            raise LocalServerError(f"{path} is GGUF of version {version}; {VERSIONS[0]} and {VERSIONS[1]} can be read")
+        tensors, values = reader.number("<Q"), reader.number("<Q")
+        metadata = {reader.text(): reader.value(reader.number("<I")) for _ in range(values)}
+        needed = _end_of_weights(reader, tensors, metadata)
+    except (struct.error, OverflowError, RecursionError, UnicodeDecodeError, ValueError, TypeError, ZeroDivisionError):
+        raise LocalServerError(f"{path} is cut or damaged: its header does not end within its {size} bytes") from None
+    if size < needed:
+        raise LocalServerError(f"{path} is cut: {size} of {needed} bytes are there; download or copy it again")
+    architecture = _text(metadata, "general.architecture")
+    context = metadata.get(f"{architecture}.context_length")
+    return ModelHeader(
+        name=re.sub(r"-\d{5}-of-\d{5}$", "", path.stem),
+        title=_text(metadata, "general.name"),
+        architecture=architecture,
+        context_tokens=context if isinstance(context, int) and context > 0 else None,
+        has_template=bool(_text(metadata, "tokenizer.chat_template")),
+        file_bytes=size,
+    )
+
+
+class _Reader:
+    """Reads one thing after the other; `struct.error` past the end."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self.place = len(MAGIC)
+
+    def number(self, form: str) -> Any:
+        (value,) = struct.unpack_from(form, self._data, self.place)
+        self.place += struct.calcsize(form)
+        return value
+
+    def text(self) -> str:
+        return self._bytes(self.number("<Q")).decode()
+
+    def value(self, kind: int) -> Any:
+        """One value of metadata; of an array nothing but its place is kept, since none is asked for."""
+        if kind == _TEXT:
+            # NOTE: not every text is UTF-8 (merges of a tokenizer), and the names that are looked for are.
+            return self._bytes(self.number("<Q")).decode(errors="replace")
+        if kind != _ARRAY:
+            return self.number(_form(kind))
+        kind, count = self.number("<I"), self.number("<Q")
+        if kind == _TEXT:
+            for _ in range(count):
+                self._skip(self.number("<Q"))
+        elif kind == _ARRAY:
+            for _ in range(count):
+                self.value(kind)
+        else:
+            self._skip(count * struct.calcsize(_form(kind)))
+        return None
+
+    def _bytes(self, count: int) -> bytes:
+        start = self.place
+        self._skip(count)
+        return self._data[start : self.place]
+
+    def _skip(self, count: int) -> None:
+        self.place += count
+        if self.place > len(self._data):
+            raise struct.error
+
+
+def _form(kind: int) -> str:
+    if kind not in _NUMBERS:
+        raise ValueError(kind)
+    return _NUMBERS[kind]
+
+
+def _end_of_weights(reader: _Reader, tensors: int, metadata: dict[str, Any]) -> int:
+    """How many bytes the file must have at least."""
+    end = 0
+    for _ in range(tensors):
+        reader.text()
+        if (dimensions := reader.number("<I")) > MOST_DIMENSIONS:
+            raise ValueError(dimensions)
+        elements = math.prod(reader.number("<Q") for _ in range(dimensions))
+        kind, offset = reader.number("<I"), reader.number("<Q")
+        per_block, block_bytes = _BLOCKS.get(kind, (1, 0))
+        end = max(end, offset + elements // per_block * block_bytes)
+    alignment = metadata.get("general.alignment", ALIGNMENT)
+    return -(-reader.place // alignment) * alignment + end if tensors else reader.place
+
+
+def _text(metadata: dict[str, Any], name: str) -> str:
+    value = metadata.get(name)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _seen(head: bytes) -> str:
+    for pattern, what in _OTHERS:
+        if re.match(pattern, head):
+            return what
+    return f"something that begins with {head[:8]!r}"
