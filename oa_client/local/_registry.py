@@ -11,13 +11,14 @@ from typing import Any
 from oa_client.local._backends import Backend, Lorem
 from oa_client.local._embedded import Embedded
 from oa_client.local._errors import LocalServerError
+from oa_client.local._openai import open_models
 
 GROUP = "oa_client.backends"
 """The entry points by which other distributions bring backends."""
 
 Factory = Callable[..., "Backend | Sequence[Backend]"]
 
-BACKENDS: dict[str, Factory] = {"embedded": Embedded, "lorem": Lorem}
+BACKENDS: dict[str, Factory] = {"embedded": Embedded, "lorem": Lorem, "openai": open_models}
 """Our own, which no other distribution can take the place of."""
 
 MEMBERS = ("name", "description", "slots", "generate", "close")

@@ -40,9 +40,14 @@ class LocalServer:
         trusted_key: the `api_key` of the `TrustedClient` header, which may name any user.
 
     Args:
-        backend: "embedded" (a small model in this process), "lorem" (no model), the name of one that
-            another distribution brings, or a `Backend` of your own, which stays yours to close.
-        model: a GGUF file, with a chat model for "embedded" to run in place of the small one.
+        backend: "embedded" (a small model in this process), "openai" (the models of another server),
+            "lorem" (no model), the name of one that another distribution brings, or a `Backend` of your
+            own, which stays yours to close.
+        model: for "embedded", a GGUF file with a chat model to run in place of the small one.
+        upstream: for "openai", the address of any OpenAI-compatible API, such as
+            `http://127.0.0.1:11434/v1`.
+        upstream_model: for "openai", the model that answers by default, else the first that it lists.
+        api_key: for "openai", if that server wants one. It goes to that address and no other.
         port: 0 for any that is free.
         debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
             exists included.
@@ -60,11 +65,14 @@ class LocalServer:
         backend: str | Backend = "embedded",
         *,
         model: str | os.PathLike[str] | None = None,
+        upstream: str | None = None,
+        upstream_model: str | None = None,
+        api_key: str | None = None,
         port: int = 0,
         debug_login: bool = False,
         token_minutes: float = 60,
     ) -> None:
-        options = {"model": model}
+        options = {"model": model, "upstream": upstream, "upstream_model": upstream_model, "api_key": api_key}
         self._choice = Choice(backend, {name: value for name, value in options.items() if value is not None})
         self.model = self._choice.name
         if not 0 <= port <= MOST_PORT:
