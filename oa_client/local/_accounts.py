@@ -14,7 +14,7 @@ from oa_client.local._bodies import TRUSTED_CLIENT
 from oa_client.local._codes import Codes
 from oa_client.local._fields import read_body
 from oa_client.local._refusals import BreakdownError, RefusalError
-from oa_client.local._tokens import Tokens
+from oa_client.local._tokens import Tokens, checked_secret
 
 LOCAL_USER = "local"
 REFRESH_MINUTES = 7 * 24 * 60
@@ -58,17 +58,19 @@ class Accounts:
 
     Args:
         token_minutes: how long an access token is good for.
+        given: a secret that signs `LOCAL_USER` in on both surfaces, as long as the server runs.
 
     Raises:
-        ValueError: if `token_minutes` is negative or no number.
+        ValueError: if `token_minutes` is negative or no number, or `given` is easily guessed.
     """
 
-    def __init__(self, token_minutes: float) -> None:
+    def __init__(self, token_minutes: float, given: str | None = None) -> None:
         if math.isnan(token_minutes) or token_minutes < 0:
             raise ValueError(f"tokens cannot be good for {token_minutes} minutes")
         self.trusted_key = secrets.token_urlsafe(32)
         self.tokens = Tokens()
         self.codes = Codes()
+        self._given = b"" if given is None else checked_secret(given).encode()
         self._token_minutes = token_minutes
         self._users: dict[str, User] = {}
         self.add(User(LOCAL_USER, "website", LOCAL_USER, LOCAL_USER))
@@ -125,6 +127,8 @@ class Accounts:
         scheme, _, text = authorization.partition(b" ")
         if scheme != b"Bearer" or not text:
             raise RefusalError(403, "Not authenticated")
+        if self._is_given(text):
+            return LOCAL_USER
         token = self.tokens.read(text)
         if token is None or token.kind == "session":
             raise RefusalError(401, "Invalid token")
@@ -154,5 +158,10 @@ class Accounts:
 
     def session_user(self, session: bytes) -> str | None:
         """The id of the user of a website session, None if it is none, or over."""
+        if self._is_given(session):
+            return LOCAL_USER
         token = self.tokens.read(session)
         return None if token is None or token.kind != "session" or token.expired else token.user_id
+
+    def _is_given(self, secret: bytes) -> bool:
+        return bool(self._given) and hmac.compare_digest(secret, self._given)

@@ -12,6 +12,7 @@ from oa_client.local._assistant import Assistant
 from oa_client.local._auth import Auth
 from oa_client.local._configs import Configs
 from oa_client.local._events import Pace
+from oa_client.local._host import Host, is_loopback
 from oa_client.local._http import own_target
 from oa_client.local._inference import Inference
 from oa_client.local._models import Models
@@ -30,10 +31,10 @@ link to the chat page, and no more.
 
 
 def create_app(
-    workers: Workers, models: Models, accounts: Accounts, *, root: str, debug_login: bool, pace: Pace
+    workers: Workers, models: Models, accounts: Accounts, *, root: str, host: Host, debug_login: bool, pace: Pace
 ) -> ASGIApp:
-    """The whole server, whose own address is `root`, as one application."""
-    plugins = Plugins(root, lambda target: _get(app, root, target))
+    """The whole server, which listens on `host` and whose own address is `root`, as one application."""
+    plugins = Plugins(root, host.is_meant, lambda target: _get(app, root, target))
     assistant = Assistant(workers, models, plugins, accounts)
     website = Website(assistant, accounts, models, plugins, pace).app()
     inference = Inference(assistant, Auth(accounts, root, debug_login), Configs(models, plugins), pace).app()
@@ -43,7 +44,7 @@ def create_app(
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         path = scope["path"]
-        if not _is_local(headers, port):
+        if not _is_meant(headers, port, host):
             surface: ASGIApp = PlainTextResponse("Not for you", 403)
         elif page.serves(scope):
             surface = page
@@ -56,16 +57,19 @@ def create_app(
     return app
 
 
-def _is_local(headers: dict[bytes, bytes], port: int | None) -> bool:
+def _is_meant(headers: dict[bytes, bytes], port: int | None, host: Host) -> bool:
     """
-    Whether the request was meant for this server, and by something on this machine.
+    Whether the request was meant for this server, and not by a page of another one.
 
     A web page elsewhere can have its name resolved to this machine (then the Host is foreign) or
-    send requests here (then the Origin is).
+    send requests here (then the Origin is). Pages of this machine may call it by any of its names.
     """
-    host = headers.get(b"host", b"").decode("latin-1")
-    origin = headers.get(b"origin", f"http://{host}".encode("latin-1")).decode("latin-1")
-    return own_target(f"http://{host}", port) == "" and own_target(origin, port) == ""
+    target = "http://" + headers.get(b"host", b"").decode("latin-1")
+    origin = headers.get(b"origin", target.encode("latin-1")).decode("latin-1")
+    if not own_target(target, port, host.is_meant) == own_target(origin, port, host.is_meant) == "":
+        return False
+    names = {urlsplit(url).hostname or "" for url in (target, origin)}
+    return len(names) == 1 or all(map(is_loopback, names))
 
 
 async def _get(app: ASGIApp, root: str, target: str) -> tuple[int, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -70,14 +69,13 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def own_target(url: str, port: int | None) -> str | None:
-    """The path and query of a URL of this server, by any name of this machine; None if it is not one."""
+def own_target(url: str, port: int | None, is_meant: Callable[[str], bool]) -> str | None:
+    """The path and query of a URL of this server, by any name with which it is meant; None if it is not one."""
     try:
         parts = urlsplit(url)
         if (parts.scheme, parts.port) != ("http", port) or parts.username is not None:
             return None
-        host = parts.hostname or ""
-        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        if not is_meant(parts.hostname or ""):
             return None
     except ValueError:
         return None

@@ -82,11 +82,13 @@ class Plugins:
 
     Args:
         root: the server's own address.
+        is_meant: tells the names of the server from others.
         get: asks the server itself for a path: the status and the body of its answer.
     """
 
-    def __init__(self, root: str, get: Get) -> None:
+    def __init__(self, root: str, is_meant: Callable[[str], bool], get: Get) -> None:
         self._get = get
+        self._is_meant = is_meant
         self._port = urlsplit(root).port
         self._url = f"{root}{FOLDER}/ai-plugin.json"
         self.description = {
@@ -128,7 +130,7 @@ class Plugins:
     def chosen(self, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         """The first of a question's plugins that is enabled; None if that is none of this server's."""
         entry = next((entry for entry in entries if entry["enabled"]), None)
-        if entry is None or own_target(entry["url"], self._port) != urlsplit(self._url).path:
+        if entry is None or own_target(entry["url"], self._port, self._is_meant) != urlsplit(self._url).path:
             return None
         return entry
 
@@ -150,7 +152,7 @@ class Plugins:
             host = None
         if not host:
             raise RefusalError(500, f"Request failed: {url}")
-        if (target := own_target(url, self._port)) is None:
+        if (target := own_target(url, self._port, self._is_meant)) is None:
             reason = f"Cannot connect to host {host}:{port} ssl:default [the local server asks nobody but itself]"
             raise RefusalError(500, f"Request failed after 3 retries: {reason}")
         status, content = await self._get(target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,19 +10,19 @@ from typing import TYPE_CHECKING
 from oa_client.local._accounts import LOCAL_USER, Accounts
 from oa_client.local._backends import Backend
 from oa_client.local._errors import INSTALL, LocalServerError
+from oa_client.local._host import LOOPBACK, Host
 from oa_client.local._registry import Choice
 
 if TYPE_CHECKING:
     from oa_client.local._events import Pace
     from oa_client.local._serving import Serving
 
-HOST = "127.0.0.1"
 MOST_PORT = 65_535
 
 
 class LocalServer:
     """
-    A faithful Open-Assistant on 127.0.0.1 only: both its surfaces on one address.
+    A faithful Open-Assistant: both its surfaces on one address, which is of this machine only unless told otherwise.
 
         with LocalServer(backend="lorem") as server:
             requests.post(f"{server.url}/api/chat", cookies=server.cookies)
@@ -38,6 +37,7 @@ class LocalServer:
         token: a bearer token of the inference surface, good for as long as this server.
         cookies: the session cookie of the website surface, likewise.
         trusted_key: the `api_key` of the `TrustedClient` header, which may name any user.
+        is_exposed: whether other machines can reach it: by plain http, with all that the token opens.
 
     Args:
         backend: "embedded" (a small model in this process), "openai" (the models of another server),
@@ -48,14 +48,19 @@ class LocalServer:
             `http://127.0.0.1:11434/v1`.
         upstream_model: for "openai", the model that answers by default, else the first that it lists.
         api_key: for "openai", if that server wants one. It goes to that address and no other.
+        host: what to listen on: an address or a name of this machine, "0.0.0.0" or "::" for all of
+            them. Others than loopback let other machines in, and need a `token` of your own.
         port: 0 for any that is free.
+        token: a secret of at least 32 characters, in place of a random one; it is the value of the
+            cookie too.
         debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
             exists included.
         token_minutes: how long the access tokens of that login are good for; may be a fraction.
 
     Raises:
         ValueError: if there is no backend of that name, it takes no such argument, or there is no such
-            port or time.
+            host, port or time; if the token is easily guessed; if other machines are let in without a
+            token, or with `debug_login`.
         TypeError: if what is given is no `Backend`.
         LocalServerError: if the backend is a plug-in and cannot be imported.
     """
@@ -68,7 +73,9 @@ class LocalServer:
         upstream: str | None = None,
         upstream_model: str | None = None,
         api_key: str | None = None,
+        host: str = LOOPBACK,
         port: int = 0,
+        token: str | None = None,
         debug_login: bool = False,
         token_minutes: float = 60,
     ) -> None:
@@ -77,9 +84,19 @@ class LocalServer:
         self.model = self._choice.name
         if not 0 <= port <= MOST_PORT:
             raise ValueError(f"port {port} does not lie between 0 and {MOST_PORT}")
-        self._accounts = Accounts(token_minutes)
-        self.token = self._accounts.tokens.make(LOCAL_USER, "access", None)
-        self.cookies = {"next-auth.session-token": self._accounts.tokens.make(LOCAL_USER, "session", None)}
+        self._host = Host(host)
+        self.is_exposed = self._host.is_exposed
+        if self.is_exposed and token is None:
+            raise ValueError(
+                f"host {host!r} lets other machines in: give a token of your own, which they need "
+                "(token=; --token-file or $OA_SERVE_TOKEN for `oa-client serve`)"
+            )
+        if self.is_exposed and debug_login:
+            raise ValueError(f"host {host!r} lets other machines in, and debug_login anybody: not both")
+        self._accounts = Accounts(token_minutes, token)
+        self.token = token or self._accounts.tokens.make(LOCAL_USER, "access", None)
+        session = token or self._accounts.tokens.make(LOCAL_USER, "session", None)
+        self.cookies = {"next-auth.session-token": session}
         self.trusted_key = self._accounts.trusted_key
         self._debug_login = debug_login
         self._port = port
@@ -110,14 +127,14 @@ class LocalServer:
     @property
     def url(self) -> str:
         """
-        The address, without a slash at its end.
+        The address, for this machine, without a slash at its end.
 
         Raises:
             LocalServerError: if the server was never started.
         """
         if self._serving is None:
             raise LocalServerError("the local server has no address before it is started")
-        return f"http://{HOST}:{self._port}"
+        return self._host.url(self._port)
 
     def page_url(self) -> str:
         """
@@ -163,16 +180,18 @@ class LocalServer:
             from oa_client.local._serving import Serving
         except ImportError as error:
             raise LocalServerError(f"the local server is not installed: {INSTALL}") from error
-        try:
-            listener = socket.create_server((HOST, self._port), backlog=128)
-        except OSError as error:
-            raise LocalServerError(f"cannot serve on port {self._port} of {HOST}: {error}") from error
+        listener = self._host.listen(self._port)
         try:
             backends = self._choice.open()
             self.model = backends[0].name
             self._port = listener.getsockname()[1]
             self._serving = Serving(
-                listener, backends, self._accounts, debug_login=self._debug_login, pace=self._pace or Pace()
+                listener,
+                backends,
+                self._accounts,
+                host=self._host,
+                debug_login=self._debug_login,
+                pace=self._pace or Pace(),
             )
         except BaseException:
             listener.close()

@@ -14,6 +14,7 @@ from oa_client.local._app import create_app
 from oa_client.local._backends import Backend
 from oa_client.local._errors import LocalServerError
 from oa_client.local._events import Pace
+from oa_client.local._host import Host
 from oa_client.local._models import Models
 from oa_client.local._work import Workers
 
@@ -27,8 +28,8 @@ class Serving:
 
     Args:
         backends: at least one; the first answers by default.
-        listener: a socket that listens already, so that who connects early waits in its backlog. It is
-            closed with the server.
+        listener: a socket that listens on the host already, so that who connects early waits in its
+            backlog. It is closed with the server.
 
     Raises:
         LocalServerError: if the event loop cannot be had.
@@ -40,12 +41,14 @@ class Serving:
         backends: Sequence[Backend],
         accounts: Accounts,
         *,
+        host: Host,
         debug_login: bool,
         pace: Pace,
     ) -> None:
         self._listener = listener
         self._backends = backends
         self._accounts = accounts
+        self._host = host
         self._debug_login = debug_login
         self._pace = pace
         self._ready = threading.Event()
@@ -76,12 +79,12 @@ class Serving:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._workers = Workers(self._loop)
-        host, port = self._listener.getsockname()
         app = create_app(
             self._workers,
             Models(self._backends),
             self._accounts,
-            root=f"http://{host}:{port}",
+            root=self._host.url(self._listener.getsockname()[1]),
+            host=self._host,
             debug_login=self._debug_login,
             pace=self._pace,
         )

@@ -5,9 +5,16 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import re
 import secrets
 import time
 from dataclasses import dataclass
+
+LEAST_CHARACTERS = 32  # of a secret that a user has thought of, so that it cannot be found by trying
+LEAST_DIFFERENT = 8
+
+# It stands in a header and in a cookie, where others would have to be quoted.
+_SECRET = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 @dataclass(frozen=True)
@@ -53,3 +60,18 @@ class Tokens:
 
     def _signature(self, text: bytes) -> str:
         return hmac.digest(self._key, text, "sha256").hex()
+
+
+def checked_secret(secret: str) -> str:
+    """
+    A secret of the user's own.
+
+    Raises:
+        ValueError: if it is short, made of few characters, or has others than can stand in a cookie.
+    """
+    if len(secret) < LEAST_CHARACTERS or len(set(secret)) < LEAST_DIFFERENT or not _SECRET.fullmatch(secret):
+        raise ValueError(
+            f"the token must have at least {LEAST_CHARACTERS} characters, {LEAST_DIFFERENT} of them different, out of "
+            'A-Z a-z 0-9 . _ ~ -; python -c "import secrets; print(secrets.token_urlsafe(32))" makes one'
+        )
+    return secret

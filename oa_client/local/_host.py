@@ -1,0 +1,94 @@
+"""Where a server listens, and by which names it is meant."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+
+from oa_client.local._errors import LocalServerError
+
+LOOPBACK = "127.0.0.1"
+BACKLOG = 128
+
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+
+
+class Host:
+    """
+    An address or a name of this machine.
+
+    Attributes:
+        is_exposed: whether other machines can reach it, as far as can be told without asking for names.
+
+    Args:
+        host: an IPv4 or IPv6 address, "localhost", or another name; "0.0.0.0" and "::" are all
+            addresses that the machine has.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host.strip("[]") if host.startswith("[") else host
+        self._address = _address(self._host)
+        if self._address is None and not _NAME.fullmatch(self._host):
+            raise ValueError(f"host {host!r} is neither an address nor a name")
+        self.is_exposed = not is_loopback(self._host)
+        self._names = {self._host.lower(), socket.gethostname().lower()} if self.is_exposed else set()
+
+    def __str__(self) -> str:
+        return self._host
+
+    def listen(self, port: int) -> socket.socket:
+        """
+        Take connections; 0 is any port that is free.
+
+        Raises:
+            LocalServerError: if that cannot be done.
+        """
+        try:
+            family, *_, address = socket.getaddrinfo(
+                self._host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            both = family == socket.AF_INET6 and self._is_wildcard and socket.has_dualstack_ipv6()
+            return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        except OSError as error:
+            raise LocalServerError(f"cannot serve on port {port} of {self._host}: {error}") from error
+
+    def url(self, port: int) -> str:
+        """An address for this machine itself, without a slash at its end."""
+        host = self._host
+        if self._is_wildcard:
+            host = "[::1]" if ":" in host else LOOPBACK
+        elif ":" in host:
+            host = f"[{host}]"
+        return f"http://{host}:{port}"
+
+    def is_meant(self, name: str) -> bool:
+        """
+        Whether a request to this name or address is meant for here.
+
+        A web page elsewhere can have its own name resolved to this machine, but its requests then
+        bear that name. So if others are let in, every address is good, and of the names this machine's.
+        """
+        if is_loopback(name):
+            return True
+        return self.is_exposed and (_address(name) is not None or name.lower() in self._names)
+
+    @property
+    def _is_wildcard(self) -> bool:
+        return self._address is not None and self._address.is_unspecified
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or an address is this machine's, and leads nowhere else."""
+    address = _address(name)
+    return name.lower() == "localhost" if address is None else address.is_loopback
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
