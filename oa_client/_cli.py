@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shlex
 import signal
 import sys
 import threading
+import warnings
 import webbrowser
 from functools import partial
 from pathlib import Path
@@ -178,27 +181,84 @@ def _name(user: User) -> str:
 
 
 @cli.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one")
-@click.option("--backend", default="embedded", show_default=True, help="Who writes: the embedded model, or lorem.")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    show_default="embedded; with --upstream openai",
+    help="Who answers: embedded, a model in this process; openai, the models of another server; lorem, no model but "
+    "pseudo-Latin words; or what another package brings.",
+)
+@click.option(
+    "--model",
+    metavar="FILE",
+    help="A chat model as a GGUF file, for the embedded backend to run in place of its small demo model.",
+)
+@click.option(
+    "--upstream",
+    metavar="URL",
+    help="A server with an OpenAI-compatible API (Ollama, vLLM, llama.cpp, LM Studio), such as "
+    "http://127.0.0.1:11434/v1. If it wants a key: $OA_UPSTREAM_KEY, which is sent to that address and no other.",
+)
+@click.option(
+    "--upstream-model",
+    metavar="NAME",
+    show_default="the first that it lists",
+    help="Which of its models answers who names none.",
+)
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on. Any but this machine's own (127.0.0.1, ::1, localhost) lets other machines in, "
+    "and needs a token of yours.",
+)
+@click.option(
+    "--port",
+    metavar="NUMBER",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="any free one",
+    help="The port to listen on.",
+)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    show_default="$OA_SERVE_TOKEN, else a random token",
+    help="A file with the token that clients must send, 32 characters or more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON: url, token, cookies, model.")
 @click.option("--open", "open_page", is_flag=True, help="Open the chat page in the browser.")
-def serve(port: int, backend: str, as_json: bool, open_page: bool) -> None:
+def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any) -> None:
     """
-    Run a local Open-Assistant server until interrupted, and print how to reach it.
+    Run a local Open-Assistant server until Ctrl-C, and print how to reach it.
+
+    Programs reach it with the variables that it prints, and so does "oa-client ask" in another terminal. Without
+    options a small demo model answers, once "oa-client setup" has downloaded it.
 
     The address of the chat page signs in whoever opens it, once. Press Enter for another.
     """
     from . import local
 
-    try:
-        server = local.LocalServer(backend, port=port)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--backend") from error
+    options["backend"] = options["backend"] or ("openai" if options["upstream"] else "embedded")
+    if options["upstream"]:
+        # NOTE: not $OPENAI_API_KEY, which is meant for another address than the one that is named here.
+        options["api_key"] = os.environ.get("OA_UPSTREAM_KEY") or None
+    options["token"], shown = _read_token(token_file)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
+        server = local.LocalServer(**options)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            server.start()
         with server:
-            click.echo(_describe(server, as_json))
+            for warning in warned:
+                if warning.category is UserWarning:  # ours; libraries' own are for programmers
+                    click.echo(f"oa-client: {warning.message}", err=True)
+            if server.is_exposed:
+                click.echo(_describe_exposure(server, options["host"]), err=True)
+            click.echo(_describe(server, as_json, shown))
             if not as_json:
                 show_page = partial(_show_page, server)
                 show_page()
@@ -209,18 +269,43 @@ def serve(port: int, backend: str, as_json: bool, open_page: bool) -> None:
             while not stop.wait(1):
                 pass
     except local.LocalServerError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_printable(str(error))) from error
+    except ValueError as error:
+        raise click.UsageError(_printable(str(error))) from error
 
 
-def _describe(server: Any, as_json: bool) -> str:
+def _read_token(file: str | None) -> tuple[str | None, str]:
+    """Return the token that the user gives, and how a shell can give it to a client without showing it."""
+    if file is None:
+        token = os.environ.get("OA_SERVE_TOKEN", "").strip()
+        return token or None, '"$OA_SERVE_TOKEN"'
+    try:
+        return Path(file).read_text(encoding="utf-8").strip(), f'"$(cat {shlex.quote(file)})"'
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise click.BadParameter(f"cannot read {file}: {reason}", param_hint="--token-file") from error
+
+
+def _describe_exposure(server: Any, host: str) -> str:
+    port = server.url.rpartition(":")[2]
+    return (
+        f"oa-client: other machines can reach this server: {host}, port {port}. It is plain http, so whoever is on "
+        "the way can read the chats and the token. Whoever has the token can read, write and delete all chats of this "
+        "server, and use its model, and so the time of this machine or the quota of the upstream."
+    )
+
+
+def _describe(server: Any, as_json: bool, shown: str) -> str:
     if as_json:
         facts = {"url": server.url, "token": server.token, "cookies": server.cookies, "model": server.model}
         return json.dumps(facts)
-    cookie = "; ".join(f"{name}={value}" for name, value in server.cookies.items())
+    ((name, session),) = server.cookies.items()
+    # A session of its own is a random one; else both are what the user has given, which is not shown.
+    token, cookie = (shown, shown) if session == server.token else (server.token, f"'{name}={session}'")
     return (
-        f"Open-Assistant at {server.url}, answers by {server.model}. Press Ctrl-C to stop.\n\n"
-        f"As inference server:  OA_BASE_URL={server.url} OA_TOKEN={server.token}\n"
-        f"As website:           OA_BASE_URL={server.url} OA_COOKIE='{cookie}'"
+        f"Open-Assistant at {server.url}, answers by {_printable(server.model)}. Press Ctrl-C to stop.\n\n"
+        f"As inference server:  OA_BASE_URL={server.url} OA_TOKEN={token}\n"
+        f"As website:           OA_BASE_URL={server.url} OA_COOKIE={cookie}"
     )
 
 

@@ -10,7 +10,10 @@ import pytest
 
 from .scripted import OpenAssistantScript, Surface
 
-_VARIABLES = ("OA_BASE_URL", "OA_TOKEN", "OA_COOKIE", "http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_VARIABLES = (
+    *("OA_BASE_URL", "OA_TOKEN", "OA_COOKIE", "OA_SERVE_TOKEN", "OA_UPSTREAM_KEY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+)
 
 #: The process's local server, and the idle workers that event loops keep.
 _LASTING_THREADS = ("oa-client local server", "AnyIO worker", "Trio thread")

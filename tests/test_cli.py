@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from oa_client import Client, __main__
 from oa_client._cli import run
 from oa_client._terminal import on_enter
 
+from .local.upstream import UpstreamDouble
 from .scripted import EventWriter, OpenAssistantScript
 
 COMMAND = [sys.executable, "-W", "error", "-m", "oa_client"]
@@ -143,6 +145,12 @@ def test_error_is_one_line_on_stderr(
         pytest.param(["login", "http://h", "--token", "secret"], id="secret argument"),
         pytest.param(["login", "--cookie", "http://h"], id="address after an option"),
         pytest.param(["login", "http://h", "--user", "ada", "--cookies", "file"], id="two credentials"),
+        pytest.param(["serve", "--host", "a b"], id="no host"),
+        pytest.param(["serve", "--host", "192.0.2.1"], id="others without a token"),
+        pytest.param(["serve", "--token-file", "no-such-file"], id="no token file"),
+        pytest.param(["serve", "--token-file", __file__], id="no token in the file"),
+        pytest.param(["serve", "--backend", "openai"], id="no upstream"),
+        pytest.param(["serve", "--backend", "lorem", "--model", "x.gguf"], id="a model for another backend"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,6 +276,107 @@ def test_enter_is_heard_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
         on_enter(lambda: None, threading.Event())
 
         assert threading.active_count() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_serve_passes_on_to_another_server() -> None:
+    """With --upstream its models answer, and $OA_UPSTREAM_KEY, no other variable, goes there."""
+    with UpstreamDouble() as upstream:
+        environment = {"OA_UPSTREAM_KEY": "sk-of-the-upstream", "OPENAI_API_KEY": "sk-of-another-server"}
+        command = ("serve", "--upstream", upstream.base, "--upstream-model", "large", "--json")
+        with start(*command, environment=environment) as process:
+            assert process.stdout is not None
+            facts = json.loads(process.stdout.readline())
+            with Client(facts["url"], token=facts["token"]) as client:
+                answer = client.ask("Hi")
+                models = [model.name for model in client.list_models()]
+            process.terminate()
+            out, errors = process.communicate(timeout=60)
+
+    assert (facts["model"], str(answer), models[:2]) == ("large", "Hello wörld", ["large", "small"])
+    assert {request.headers["authorization"] for request in upstream.requests} == {"Bearer sk-of-the-upstream"}
+    assert (out, errors) == ("", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_serve_warns_of_a_key_that_goes_unencrypted() -> None:
+    """In one line, without the key."""
+    with UpstreamDouble() as proxy:
+        environment = {"OA_UPSTREAM_KEY": "sk-secret", "http_proxy": proxy.url}
+        command = ("serve", "--upstream", "http://192.0.2.1/v1", "--upstream-model", "m", "--json")
+        with start(*command, environment=environment) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.terminate()
+            _, errors = process.communicate(timeout=60)
+
+    assert errors == (
+        "oa-client: the key of the upstream goes to http://192.0.2.1 unencrypted, for all on the way to read: "
+        "use https\n"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+@pytest.mark.parametrize("given", ["file", "variable"])
+def test_serve_lets_other_machines_in_with_a_token(tmp_path: Path, given: str) -> None:
+    """The token is that of the file or the variable, is not shown, and stderr says what it opens."""
+    token = "correct-horse-battery-staple-0123456789"
+    file = tmp_path / "my token"
+    file.write_text(f"{token}\n")
+    options = ["--token-file", str(file)] if given == "file" else []
+    environment = {} if given == "file" else {"OA_SERVE_TOKEN": token}
+    everywhere = "0.0.0.0"  # noqa: S104 - what is tested
+    command = ("serve", "--backend", "lorem", "--host", everywhere, *options)
+    with start(*command, environment=environment) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        url = lines[0].split()[2].rstrip(",")
+        with Client(url, token=token) as client:
+            chats = list(client.list_chats())
+        with Client(url, cookies=token) as client:
+            chats += client.list_chats()
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    source = f"\"$(cat '{file}')\"" if given == "file" else '"$OA_SERVE_TOKEN"'
+
+    assert chats == []
+    assert (lines[2].endswith(f"OA_TOKEN={source}\n"), lines[3].endswith(f"OA_COOKIE={source}\n")) == (True, True)
+    assert token not in "".join(lines) + errors
+    assert (
+        f"other machines can reach this server: {everywhere}, port {url.rpartition(':')[2]}. It is plain http" in errors
+    )
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "there is no model file"), (b"<!doctype html>", "not a model in the GGUF format, but a web page")],
+)
+def test_serve_with_a_model_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, words: str
+) -> None:
+    """One line says what was found instead."""
+    file = tmp_path / "model.gguf"
+    if content is not None:
+        file.write_bytes(content)
+
+    status = run(["serve", "--model", str(file)])
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_serve_tells_about_all_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has a line of help."""
+    run(["serve", "--help"])
+    text = capsys.readouterr().out
+
+    for option in ("--backend", "--model", "--upstream", "--upstream-model", "--host", "--port", "--token-file"):
+        assert re.search(rf"^  {option} [A-Z]+ +\w", text, re.MULTILINE), option
+    assert "sent to that" in text
 
 
 def test_ask_without_a_model_says_what_to_do(tmp_path: Path, script: OpenAssistantScript) -> None:
