@@ -107,9 +107,23 @@ class Serving:
         self._ready.set()
         await self._stopping.wait()
         self._workers.close()
-        server.should_exit = True
-        if not (await asyncio.wait({serving}, timeout=GRACE))[0]:
-            # Somebody has stopped reading: uvicorn would wait for them.
-            for connection in list(server.server_state.connections):
-                connection.transport.abort()
-        await serving
+        await _stop(server)
+        # NOTE: not by `should_exit`, which uvicorn looks at ten times a second, and then rests as long again.
+        serving.cancel()
+        await asyncio.wait({serving})
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    """Take no more connections, and end those that there are: at once, or after `GRACE` if they have an answer."""
+    for listening in getattr(server, "servers", []):  # there are none before its first turn of the loop
+        listening.close()
+    state = server.server_state
+    for connection in list(state.connections):
+        connection.shutdown()
+    if state.tasks:
+        await asyncio.wait(state.tasks, timeout=GRACE)
+    # Somebody may have stopped reading.
+    for connection in list(state.connections):
+        connection.transport.abort()
+    while state.connections:
+        await asyncio.sleep(0)
