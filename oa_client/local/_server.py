@@ -14,6 +14,8 @@ from oa_client.local._host import LOOPBACK, Host
 from oa_client.local._registry import Choice
 
 if TYPE_CHECKING:
+    import asyncio
+
     from oa_client.local._events import Pace
     from oa_client.local._serving import Serving
 
@@ -102,6 +104,7 @@ class LocalServer:
         self._port = port
         self._pace: Pace | None = None
         self._serving: Serving | None = None
+        self._protocol: type[asyncio.Protocol] | None = None  # in the place of uvicorn's, for a server that misbehaves
         self._closed = False
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -192,6 +195,7 @@ class LocalServer:
                 host=self._host,
                 debug_login=self._debug_login,
                 pace=self._pace or Pace(),
+                protocol=self._protocol,
             )
         except BaseException:
             listener.close()

@@ -30,6 +30,7 @@ class Serving:
         backends: at least one; the first answers by default.
         listener: a socket that listens on the host already, so that who connects early waits in its
             backlog. It is closed with the server.
+        protocol: what speaks HTTP on each connection; uvicorn's own if there is none.
 
     Raises:
         LocalServerError: if the event loop cannot be had.
@@ -44,6 +45,7 @@ class Serving:
         host: Host,
         debug_login: bool,
         pace: Pace,
+        protocol: type[asyncio.Protocol] | None = None,
     ) -> None:
         # Those that are accepted have it from the listener, but for asyncio's own care only if they say
         # that they are TCP: without it an answer's body waits 40 ms for the acknowledgement of its head.
@@ -54,6 +56,7 @@ class Serving:
         self._host = host
         self._debug_login = debug_login
         self._pace = pace
+        self._protocol = protocol
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="oa-client local server", daemon=True)
@@ -93,7 +96,7 @@ class Serving:
         )
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=self._protocol or "h11",
             ws="none",
             lifespan="off",
             log_config=None,

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,9 @@ from oa_client.local._store import Message
 
 HEAD_START = 0.25  # seconds that a reader has to open the stream before the answer is begun
 JOIN_DEADLINE = 5.0  # seconds that a backend has, in all, to notice that it was cancelled
+
+WRITING: ContextVar[str] = ContextVar("WRITING")
+"""The id of the answer that this thread has a backend write, for one that tells answers apart."""
 
 
 class ClosedError(Exception):
@@ -188,6 +192,7 @@ class Workers:
 
     def _write(self, job: Job) -> None:
         """Have the answer written. The one method that runs in a thread of its own."""
+        WRITING.set(job.message.id)
         outcome = Outcome("", "the model stopped without a reason")
         try:
             outcome = self._generate(job)
