@@ -10,6 +10,8 @@ import pytest
 
 from .scripted import OpenAssistantScript, Surface
 
+pytest_plugins = ("pytest_oa_client", "pytester")
+
 _VARIABLES = (
     *("OA_BASE_URL", "OA_TOKEN", "OA_COOKIE", "OA_SERVE_TOKEN", "OA_UPSTREAM_KEY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),

@@ -80,7 +80,8 @@ def imports_of(path: Path) -> Iterator[Import]:
 
 
 IMPORTS = [item for path in sorted(PACKAGE.rglob("*.py")) for item in imports_of(path)]
-OURS = [item for item in IMPORTS if not item.module.startswith("local.")]
+OURS = [item for item in IMPORTS if not item.module.startswith(("local.", "testing."))]
+TESTING = [item for item in IMPORTS if item.module.startswith("testing.")]
 
 
 def home_of(module: str) -> str:
@@ -199,6 +200,14 @@ def test_local_server_imports_nothing_of_the_client() -> None:
     assert [] == [
         item for item in local if re.match(r"oa_client(?!\.local\b)", item.name) or item.name.startswith("sseclient")
     ]
+
+
+def test_who_knows_of_the_server_for_tests() -> None:
+    """Nothing but itself imports it, and it knows of the client what everybody does."""
+    assert [] == [item for item in IMPORTS if item not in TESTING and item.name.startswith("oa_client.testing")]
+    assert {"oa_client.AsyncClient", "oa_client.Client"} == {
+        item.name for item in TESTING if re.match(r"oa_client\.(?!local\b|testing\b)", item.name)
+    }
 
 
 def test_import_brings_no_extra() -> None:
