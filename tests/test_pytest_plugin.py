@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import pytest_oa_client
-from oa_client.testing import OAServer
+from oa_client.testing import AnswerFault, CallFault, OAServer, Route
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -279,6 +281,28 @@ def test_markers_are_listed(inner: pytest.Pytester) -> None:
     inner.runpytest_inprocess("--markers").stdout.fnmatch_lines(
         ["@pytest.mark.oa_surface(*surfaces)*", "@pytest.mark.oa_no_chat_left*"]
     )
+
+
+PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", [pytest.param(block, id=str(index)) for index, block in enumerate(BLOCKS)])
+def test_documentation(inner: pytest.Pytester, block: str) -> None:
+    """Each block of the page is a test file that passes."""
+    inner.makepyfile(block)
+    outcomes = inner.runpytest_inprocess().parseoutcomes()
+
+    assert set(outcomes) == {"passed"}
+
+
+def test_documentation_names_everything() -> None:
+    """The page has every fault and every route."""
+    faults = {fault.__name__ for fault in (*get_args(AnswerFault), *get_args(CallFault))}
+    routes = set(get_args(Route)) - {"other"}
+
+    assert sorted(name for name in faults if f"{name}(" not in PAGE) == []
+    assert sorted(name for name in routes if f"`{name}`" not in PAGE) == []
 
 
 def test_it_costs_nothing_when_it_is_not_used() -> None:
