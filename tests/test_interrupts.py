@@ -21,7 +21,7 @@ from .scripted import OpenAssistantScript
 
 PACKAGE = Path(oa_client.__file__).parent
 #: Where a turn is made. What is below has tests of its own, and what the collector calls cannot raise.
-PLACES = {str(PACKAGE / name) for name in ("_chat.py", "_conversation.py", "_engine.py", "_turns.py")}
+PLACES = {str(PACKAGE / name) for name in ("_chat.py", "_conversation.py", "_engine.py", "_record.py", "_turns.py")}
 #: Of Python's own, as far as they are called from there.
 TOOLS = (contextlib.__file__, sys.modules["threading"].__file__)
 
