@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 
-from .scripted import EventWriter, OpenAssistantScript
+from oa_client.testing import OAServer, Pause
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork"),
+    pytest.mark.oa_surface("inference", "website"),
 ]
 
 # A process of its own: pytest has threads, and from Python 3.12 on that is a warning where one forks.
@@ -99,21 +100,18 @@ anyio.run(last)
         pytest.param(ASYNC, id="the async client"),
     ],
 )
-def test_fork(script: OpenAssistantScript, program: str) -> None:
+def test_fork(oa_server: OAServer, program: str) -> None:
     """A child's end, and its use of the client, leave the parent's stream and chat alone, and nothing is left."""
-    may_end = threading.Event()
+    asked = itertools.count(2)
 
-    def events(stream: EventWriter) -> None:
-        stream.token("Hello")
-        if stream.message_id == "m1":
-            # Until the others are through.
-            stream.wait(may_end)
-        elif stream.message_id == "m3":
-            may_end.set()
-        stream.token(" world")
-        stream.message()
+    def answer(messages: object) -> str:
+        if next(asked) == 3:
+            # The others are through.
+            oa_server.resume()
+        return "Hello world"
 
-    script.events = events
+    oa_server.reply("Hello world", fault=Pause(after=1))
+    oa_server.replies(answer)
     done = subprocess.run(
         [
             sys.executable,
@@ -121,8 +119,8 @@ def test_fork(script: OpenAssistantScript, program: str) -> None:
             "ignore::DeprecationWarning",
             "-c",
             COMMON + program,
-            script.url,
-            json.dumps(script.credentials),
+            oa_server.url,
+            json.dumps(oa_server.credentials),
         ],
         capture_output=True,
         text=True,
@@ -131,5 +129,5 @@ def test_fork(script: OpenAssistantScript, program: str) -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert script.visible_chats == []
-    assert "update" not in script.calls
+    assert "update_chat" not in [request.route for request in oa_server.requests]
+    oa_server.assert_no_chat_left()

@@ -40,6 +40,7 @@ from oa_client.testing import (
     Drop,
     ErrorEvent,
     OAServer,
+    Pause,
     Pings,
     Queued,
     RateLimit,
@@ -509,7 +510,38 @@ def test_one_that_stalls_keeps_no_other_waiting(oa_server: OAServer, oa_client: 
     assert answers == list("123")
 
 
-@pytest.mark.parametrize("fault", [pytest.param(Stall(), id="stall"), pytest.param(Queued(), id="queued")])
+@both_surfaces
+def test_a_pause(oa_server: OAServer, oa_client: Client) -> None:
+    """What came before it can be read meanwhile, and the rest comes when the test says so; also if it says so early."""
+    oa_server.reply(WHOLE, tokens=TOKENS, fault=Pause(after=1))
+    with oa_client.stream("Hi") as stream:
+        before = next(stream)
+        (chat,) = oa_server.chats
+        oa_server.resume()
+        after = list(stream)
+
+    assert [before, *after] == TOKENS
+    assert not chat.settled
+
+
+def test_a_pause_that_is_left(oa_server: OAServer, oa_client: Client) -> None:
+    """Leaving early, and closing the client, does not wait for the test."""
+    oa_server.reply(WHOLE, tokens=TOKENS, fault=Pause(after=1))
+    with oa_client.stream("Hi") as stream:
+        next(stream)
+
+    assert oa_client.close() == ()
+    oa_server.assert_no_chat_left()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Stall(), id="stall"),
+        pytest.param(Queued(), id="queued"),
+        pytest.param(Pause(), id="pause"),
+    ],
+)
 def test_the_server_closes_while_an_answer_does_not_come(fault: Any) -> None:
     """The connection ends then, at once."""
     with OAServer() as server:

@@ -71,6 +71,7 @@ class Answer:
         struck: whether its fault has come.
         superseded: whether another request has taken its place in the queue.
         released: whether nobody waits for it any more, so that it need not be kept unfinished.
+        resumed: whether the test has ended its pause.
     """
 
     def __init__(self, message: Mapping[str, Any], reply: Reply | None) -> None:
@@ -79,7 +80,7 @@ class Answer:
         self.parent_id: str = message["parent_id"]
         self.message = dict(message)
         self.reply = reply
-        self.wanted = self.over = self.opened = self.struck = self.superseded = self.released = False
+        self.wanted = self.over = self.opened = self.struck = self.superseded = self.released = self.resumed = False
 
     @property
     def fault(self) -> AnswerFault | None:

@@ -112,6 +112,19 @@ class Pings(_Placed):
 
 
 @dataclass(frozen=True)
+class Pause(_Placed):
+    """
+    The model thinks: nothing comes until `OAServer.resume()`, and then the rest.
+
+    So a test can look at what a program does with half an answer. The pause ends, too, when the chat
+    is hidden or deleted, or the server closes.
+
+    Attributes:
+        after: how many tokens come before.
+    """
+
+
+@dataclass(frozen=True)
 class ErrorEvent:
     """
     The model fails: the stream ends with an error event, and the answer is given up.
@@ -185,7 +198,7 @@ class RateLimit:
     """
 
 
-AnswerFault = Drop | Cut | Stall | Pings | ErrorEvent | Queued | Cancelled | TimedOut
+AnswerFault = Drop | Cut | Stall | Pings | Pause | ErrorEvent | Queued | Cancelled | TimedOut
 """What can go wrong with an answer, for `OAServer.reply`."""
 
 CallFault = Refuse | RateLimit | Drop | Stall

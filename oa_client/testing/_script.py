@@ -10,7 +10,7 @@ from typing import Any
 
 from oa_client.local._work import WRITING
 from oa_client.testing._answer import Answer, Reply
-from oa_client.testing._faults import CallFault, ErrorEvent, Queued
+from oa_client.testing._faults import CallFault, ErrorEvent, Pause, Queued
 from oa_client.testing._routes import Request, Route
 
 Function = Callable[[Sequence[Mapping[str, str]]], "str | Reply"]
@@ -92,6 +92,13 @@ class Script:
         """Have the next calls of a route go wrong."""
         with self._changed:
             self._failures += [failure] * times
+
+    def resume(self) -> None:
+        """End the pauses of all answers that were asked for."""
+        with self._changed:
+            for answer in self._answers.values():
+                answer.resumed = True
+            self._changed.notify_all()
 
     def end(self) -> None:
         """Write no more."""
@@ -206,12 +213,15 @@ class Script:
         if (answer := self._wait(WRITING.get(), cancelled)) is None:
             return
         reply = self._resolve(answer, messages)
-        failing = reply.fault.after if isinstance(reply.fault, ErrorEvent) else None
+        after = reply.fault.after if isinstance(reply.fault, ErrorEvent | Pause) else None
         try:
-            yield from reply.pieces[:failing]
+            yield from reply.pieces[:after]
             if isinstance(reply.fault, ErrorEvent):
-                answer.struck = True
                 raise RuntimeError(reply.fault.text)
+            if after is not None:
+                with self._changed:
+                    self._changed.wait_for(lambda: answer.resumed or answer.released or self._is_over(cancelled))
+                yield from reply.pieces[after:]
         finally:
             answer.over = True
 

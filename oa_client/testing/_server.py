@@ -185,6 +185,10 @@ class OAServer:
             raise ValueError(f"times is a number of calls, 1 or more, not {times!r}")
         self._script.add_failure(Failure(route, fault, carried_out), times)
 
+    def resume(self) -> None:
+        """End the pause (`Pause`) of each answer that was asked for so far."""
+        self._script.resume()
+
     # What was seen.
 
     @property
