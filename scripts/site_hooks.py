@@ -9,7 +9,7 @@ from typing import Any
 from pygments.formatters import HtmlFormatter
 
 import oa_client
-from oa_client import local, provider
+from oa_client import local, provider, testing
 
 STYLES = "styles.css"
 #: Long cells of tables are broken into lines, and code has one frame.
@@ -19,7 +19,7 @@ _CHANGES = """
 .rst-content div.highlight pre { margin: 0; }
 """
 #: Where each public class is.
-_HOMES = {name: module for module in (provider, local, oa_client) for name in module.__all__}
+_HOMES = {name: module for module in (provider, local, testing, oa_client) for name in module.__all__}
 #: A heading of the reference, or a name in code type: `Client.stream()`, `Client`, or `stream` below the heading
 #: `Client`. Names of parameters are bold.
 _PLACES = re.compile(

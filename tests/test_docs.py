@@ -169,7 +169,9 @@ def test_reference_is_complete(module: str) -> None:
     found = re.findall(rf"^::: {re.escape(module)}\.(\w+)$", pages_text(REFERENCE), re.MULTILINE)
 
     # The tree of errors is the docstring of a module.
-    assert sorted(importlib.import_module(module).__all__) == sorted(set(found) - {"_errors", "local", "provider", "testing"})
+    assert sorted(importlib.import_module(module).__all__) == sorted(
+        set(found) - {"_errors", "local", "provider", "testing"}
+    )
     assert len(found) == len(set(found))
 
 
