@@ -301,10 +301,10 @@ def _leave_without_unloading() -> None:
         return
     for server in servers:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "on_exit"):
-        libc.on_exit(libc._exit, None)
+    if hasattr(_libc, "on_exit"):
+        _libc.on_exit(_libc._exit, None)
 
 
 if hasattr(os, "register_at_fork"):
+    _libc = ctypes.CDLL(None)  # not in the child, where a thread that is not there may hold the loader's lock
     os.register_at_fork(after_in_child=_leave_without_unloading)

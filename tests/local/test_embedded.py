@@ -382,7 +382,7 @@ def test_a_forked_child_can_leave() -> None:
         "model.close()\n"
         "print('parent', status)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "child\nparent 3\n", "")
 
