@@ -227,6 +227,12 @@ def _name(user: User) -> str:
     show_default="$OA_SERVE_TOKEN, else a random token",
     help="A file with the token that clients must send, 32 characters or more.",
 )
+@click.option(
+    "--store",
+    metavar="FILE",
+    show_default="memory, until it stops",
+    help="Keep the chats, and what signs in, in this file, which is made if it is not there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON: url, token, cookies, model.")
 @click.option("--open", "open_page", is_flag=True, help="Open the chat page in the browser.")
 def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any) -> None:
@@ -260,6 +266,8 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
                 click.echo(_describe_exposure(server, options["host"]), err=True)
             click.echo(_describe(server, as_json, shown))
             if not as_json:
+                if options["store"] is not None:
+                    click.echo(f"Chats are kept in {_printable(str(Path(options['store']).absolute()))}")
                 show_page = partial(_show_page, server)
                 show_page()
                 on_enter(show_page, stop)

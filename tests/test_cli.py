@@ -214,6 +214,30 @@ def test_serve_explains_itself_to_people() -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_serve_keeps_chats_in_a_file(tmp_path: Path) -> None:
+    """With --store the next one has the chats and the credentials, and says where they are; JSON stays one line."""
+    file = tmp_path / "chats.db"
+    with start("serve", "--backend", "lorem", "--store", str(file), "--json", environment={}) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        with Client(facts["url"], token=facts["token"]) as client:
+            chat = client.create_chat()
+        process.terminate()
+        rest, _ = process.communicate(timeout=60)
+    with start("serve", "--backend", "lorem", "--store", str(file), environment={}) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(5)]
+        with Client(lines[0].split()[2].rstrip(","), token=facts["token"]) as client:
+            kept = [one.id for one in client.list_chats()]
+        process.terminate()
+        process.communicate(timeout=60)
+
+    assert rest == ""
+    assert lines[4] == f"Chats are kept in {file}\n"
+    assert kept == [chat.id]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal")
 def test_serve_prints_an_address_of_the_chat_page_at_each_enter() -> None:
     """Each signs in once; both are good, and the command still ends on a signal."""
@@ -374,7 +398,8 @@ def test_serve_tells_about_all_its_options(capsys: pytest.CaptureFixture[str]) -
     run(["serve", "--help"])
     text = capsys.readouterr().out
 
-    for option in ("--backend", "--model", "--upstream", "--upstream-model", "--host", "--port", "--token-file"):
+    options = ("--backend", "--model", "--upstream", "--upstream-model", "--host", "--port", "--token-file", "--store")
+    for option in options:
         assert re.search(rf"^  {option} [A-Z]+ +\w", text, re.MULTILINE), option
     assert "sent to that" in text
 

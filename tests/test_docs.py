@@ -179,7 +179,7 @@ def test_site_has_all_pages() -> None:
     """The table of contents of the site names each page once."""
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
-    assert sorted(re.findall(r"[\w/]+\.md", site)) == sorted(
+    assert sorted(re.findall(r"[\w/-]+\.md", site)) == sorted(
         str(page.relative_to(ROOT / "docs")) for page in (*PAGES, *REFERENCE)
     )
 

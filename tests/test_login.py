@@ -32,7 +32,7 @@ from oa_client._credentials import RENEWAL_AGE, Login
 from oa_client._store import Store
 from oa_client._target import Target, find_target, origin_name
 from oa_client._wire import Inference, Website
-from oa_client.local import LocalServer
+from oa_client.local import LocalServer, Settings
 
 from .accounts import SESSION, AccountScript, Face, call, token_pair
 from .scripted import (
@@ -677,7 +677,7 @@ def test_local_server(kind: str, face: Face) -> None:
 def test_token_of_the_local_server_expires() -> None:
     """A server whose tokens are too old at once does not keep the client busy for ever."""
     with (
-        LocalServer(backend="lorem", debug_login=True, token_minutes=0) as server,
+        LocalServer(backend="lorem", debug_login=True, settings=Settings(access_token_minutes=0)) as server,
         pytest.raises(AuthError, match="Token expired") as caught,
     ):
         oa_client.login(server.url, username="ada")

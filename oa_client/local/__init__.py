@@ -14,6 +14,7 @@ double that shared the client's constants could only agree with its mistakes.
 from oa_client.local._backends import Backend
 from oa_client.local._errors import LocalServerError
 from oa_client.local._server import LocalServer
+from oa_client.local._settings import Settings
 from oa_client.local._shared import shared_server
 from oa_client.local._weights import MODEL, ModelFile, download_model
 
@@ -23,6 +24,7 @@ __all__ = [
     "LocalServer",
     "LocalServerError",
     "ModelFile",
+    "Settings",
     "download_model",
     "shared_server",
 ]

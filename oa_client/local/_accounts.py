@@ -5,24 +5,24 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import math
-import secrets
+import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
 from oa_client.local._bodies import TRUSTED_CLIENT
 from oa_client.local._codes import Codes
+from oa_client.local._database import Database
 from oa_client.local._fields import read_body
 from oa_client.local._refusals import BreakdownError, RefusalError
-from oa_client.local._tokens import Tokens, checked_secret
+from oa_client.local._settings import Settings
+from oa_client.local._tokens import Tokens
 
 LOCAL_USER = "local"
-REFRESH_MINUTES = 7 * 24 * 60
 SESSION_MINUTES = 30 * 24 * 60
 NAME_CHARACTERS = 256
 
 
-@dataclass
+@dataclass(frozen=True)
 class User:
     """
     Somebody whose chats are kept.
@@ -53,31 +53,26 @@ class Accounts:
     All users of the server, one of them from the start: `LOCAL_USER`.
 
     Attributes:
-        trusted_key: whoever has it may act for any user.
         codes: each signs `LOCAL_USER` in at the chat page, once.
 
     Args:
-        token_minutes: how long an access token is good for.
+        tokens: what users prove with who they are.
+        settings: how long that is good for.
         given: a secret that signs `LOCAL_USER` in on both surfaces, as long as the server runs.
-
-    Raises:
-        ValueError: if `token_minutes` is negative or no number, or `given` is easily guessed.
     """
 
-    def __init__(self, token_minutes: float, given: str | None = None) -> None:
-        if math.isnan(token_minutes) or token_minutes < 0:
-            raise ValueError(f"tokens cannot be good for {token_minutes} minutes")
-        self.trusted_key = secrets.token_urlsafe(32)
-        self.tokens = Tokens()
+    def __init__(self, database: Database, tokens: Tokens, settings: Settings, given: str | None = None) -> None:
+        self._execute = database.execute
+        self.tokens = tokens
         self.codes = Codes()
-        self._given = b"" if given is None else checked_secret(given).encode()
-        self._token_minutes = token_minutes
-        self._users: dict[str, User] = {}
+        self._settings = settings
+        self._given = (given or "").encode()
         self.add(User(LOCAL_USER, "website", LOCAL_USER, LOCAL_USER))
 
     def user(self, user_id: str) -> User | None:
         """The user with this id."""
-        return self._users.get(user_id)
+        row = self._execute("SELECT * FROM user WHERE id = ?", (user_id,)).fetchone()
+        return None if row is None else User(**{**dict(row), "deleted": bool(row["deleted"])})
 
     def add(self, user: User) -> User:
         """
@@ -87,12 +82,17 @@ class Accounts:
             BreakdownError: if the account at the provider is another user's (their provider is not
                 looked at), or the name has more than `NAME_CHARACTERS`.
         """
-        if (known := self._users.get(user.id)) is not None:
+        if (known := self.user(user.id)) is not None:
             return known
-        taken = {one.provider_account_id for one in self._users.values()}
-        if user.provider_account_id in taken or len(user.display_name) > NAME_CHARACTERS:
+        if len(user.display_name) > NAME_CHARACTERS:
             raise BreakdownError(empty=False)
-        self._users[user.id] = user
+        try:
+            self._execute(
+                "INSERT INTO user VALUES (?, ?, ?, ?, ?)",
+                (user.id, user.provider, user.provider_account_id, user.display_name, user.deleted),
+            )
+        except sqlite3.IntegrityError:
+            raise BreakdownError(empty=False) from None
         return user
 
     def delete(self, user_id: str) -> None:
@@ -102,16 +102,28 @@ class Accounts:
         Raises:
             RefusalError: 404 if there is no such user.
         """
-        if (user := self._users.get(user_id)) is None:
+        changed = self._execute(
+            """
+            UPDATE user SET deleted = 1, display_name = 'Deleted User', provider_account_id = 'deleted_' || id
+            WHERE id = ?
+            """,
+            (user_id,),
+        )
+        if not changed.rowcount:
             raise RefusalError(404, "User not found")
-        user.deleted = True
-        user.display_name = "Deleted User"
-        user.provider_account_id = f"deleted_{user.id}"
+
+    def depart(self, user_id: str) -> None:
+        """Note that a user has left the website, which knows users that `user` does not."""
+        self._execute("INSERT OR IGNORE INTO departed VALUES (?)", (user_id,))
+
+    def departed(self, user_id: str) -> bool:
+        """Whether a user has left the website."""
+        return self._execute("SELECT 1 FROM departed WHERE user_id = ?", (user_id,)).fetchone() is not None
 
     def token_pair(self, user: User) -> dict[str, Any]:
         """The tokens that a user gets who signs in."""
-        access = self.tokens.make(user.id, "access", self._token_minutes)
-        refresh = self.tokens.make(user.id, "refresh", REFRESH_MINUTES)
+        access = self.tokens.make(user.id, "access", self._settings.access_token_minutes)
+        refresh = self.tokens.make(user.id, "refresh", self._settings.refresh_token_minutes)
         return {
             "access_token": {"access_token": access, "token_type": "bearer"},
             "refresh_token": {"access_token": refresh, "token_type": "refresh"},
@@ -150,7 +162,7 @@ class Accounts:
             client = read_body(json.loads(base64.b64decode(header)), TRUSTED_CLIENT)
         except (ValueError, RecursionError, RefusalError, BreakdownError):
             raise BreakdownError(empty=False) from None
-        if not hmac.compare_digest(client["api_key"].encode(), self.trusted_key.encode()):
+        if not hmac.compare_digest(client["api_key"].encode(), self.tokens.trusted_key.encode()):
             raise RefusalError(401, "Unauthorized client")
         if not client["user_id"]:
             raise BreakdownError(empty=False)

@@ -10,14 +10,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oa_client.local._accounts import Accounts
 from oa_client.local._assistant import Assistant
 from oa_client.local._auth import Auth
+from oa_client.local._clock import Clock
 from oa_client.local._configs import Configs
-from oa_client.local._events import Pace
 from oa_client.local._host import Host, is_loopback
 from oa_client.local._http import own_target
 from oa_client.local._inference import Inference
+from oa_client.local._limits import RateLimit
 from oa_client.local._models import Models
 from oa_client.local._page import Page
 from oa_client.local._plugins import Plugins
+from oa_client.local._settings import Settings
+from oa_client.local._store import Store
 from oa_client.local._website import Website
 from oa_client.local._work import Workers
 
@@ -31,13 +34,24 @@ link to the chat page, and no more.
 
 
 def create_app(
-    workers: Workers, models: Models, accounts: Accounts, *, root: str, host: Host, debug_login: bool, pace: Pace
+    workers: Workers,
+    models: Models,
+    accounts: Accounts,
+    store: Store,
+    settings: Settings,
+    *,
+    root: str,
+    host: Host,
+    debug_login: bool,
+    clock: Clock,
 ) -> ASGIApp:
     """The whole server, which listens on `host` and whose own address is `root`, as one application."""
     plugins = Plugins(root, host.is_meant, lambda target: _get(app, root, target))
-    assistant = Assistant(workers, models, plugins, accounts)
-    website = Website(assistant, accounts, models, plugins, pace).app()
-    inference = Inference(assistant, Auth(accounts, root, debug_login), Configs(models, plugins), pace).app()
+    assistant = Assistant(workers, models, plugins, accounts, store, settings)
+    limit = RateLimit(settings, clock)
+    website = Website(assistant, accounts, models, plugins, limit, settings).app()
+    auth = Auth(accounts, root, debug_login)
+    inference = Inference(assistant, auth, Configs(models, plugins), limit, settings).app()
     page = Page(accounts)
     port = urlsplit(root).port
 

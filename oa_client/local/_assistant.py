@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oa_client.local._accounts import Accounts
 from oa_client.local._bodies import ANSWER, CHAT_CHANGES, EVALUATION, PROMPT, REPORT, VOTE
 from oa_client.local._fields import read_body
+from oa_client.local._job import Job
 from oa_client.local._models import Models
 from oa_client.local._plugins import PLUGIN_DEPTH, Plugins
+from oa_client.local._records import FINISHED, Chat, Message
 from oa_client.local._refusals import BreakdownError, RefusalError
-from oa_client.local._store import FINISHED, Chat, Message, Store
-from oa_client.local._work import Job, Workers
+from oa_client.local._settings import Settings
+from oa_client.local._store import Store
+from oa_client.local._work import Workers
 
 MODEL_LIMITS = {"max_input_length": 1024, "max_total_length": 1792, "quantized": False}
 """What the real server tells of `OA_SFT_Llama_30B_6`; no model here is bound by it."""
@@ -27,13 +31,23 @@ class Assistant:
     method can raise `RefusalError` and `BreakdownError` where the real server refuses or stumbles.
     """
 
-    def __init__(self, workers: Workers, models: Models, plugins: Plugins, accounts: Accounts) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        models: Models,
+        plugins: Plugins,
+        accounts: Accounts,
+        store: Store,
+        settings: Settings,
+    ) -> None:
         self.workers = workers
         self._models = models
         self._plugins = plugins
         self._accounts = accounts
-        self._store = Store()
-        self._jobs: dict[str, Job] = {}  # by the id of the answer, while its chat exists
+        self._store = store
+        self._settings = settings
+        for answer in store.recover():
+            self._submit(answer)
 
     def create_chat(self, user_id: str) -> Chat:
         """Make an empty chat for a user, who must exist."""
@@ -58,15 +72,15 @@ class Assistant:
         """
         if after and before:
             raise RefusalError(400, "Cannot specify both after and before.")
-        chats = [chat for chat in self._store.chats(user_id) if include_hidden or not chat.hidden]
         if before:
-            oldest_first = [chat for chat in chats if chat.id > _from_cursor(before)]
-            page = oldest_first[:limit][::-1]
-            more_after, more_before = True, len(oldest_first) > limit
+            found = self._store.chats_after(user_id, _from_cursor(before), hidden=include_hidden, limit=limit + 1)
+            page = found[:limit][::-1]
+            more_after, more_before = True, len(found) > limit
         else:
-            newest_first = [chat for chat in chats[::-1] if not after or chat.id < _from_cursor(after)]
-            page = newest_first[:limit]
-            more_after, more_before = len(newest_first) > limit, bool(after)
+            id = _from_cursor(after) if after else None
+            found = self._store.chats_before(user_id, id, hidden=include_hidden, limit=limit + 1)
+            page = found[:limit]
+            more_after, more_before = len(found) > limit, bool(after)
         if not page:
             return {"chats": [], "next": before or None, "prev": after or None}
         return {
@@ -75,14 +89,17 @@ class Assistant:
             "prev": _to_cursor(page[0].id) if more_before else None,
         }
 
+    def chat_json(self, user_id: str, chat_id: str) -> dict[str, Any]:
+        """The user's chat with this id, and its messages."""
+        chat = self.chat(user_id, chat_id)
+        return chat.to_json(self._store.messages(chat.id))
+
     def update_chat(self, user_id: str, chat_id: str, body: Any) -> None:
         """Change what the body names; null changes nothing."""
         changes = read_body(body, CHAT_CHANGES)
         if (chat := self._store.chat(user_id, chat_id)) is None:
             raise BreakdownError(empty=True)
-        for name, value in changes.items():
-            if value is not None:
-                setattr(chat, name, value)
+        self._store.update_chat(chat, changes)
 
     def delete_chat(self, user_id: str, chat_id: str) -> None:
         """
@@ -91,21 +108,25 @@ class Assistant:
         Whoever reads those answers hears nothing more, not even the end.
         """
         chat = self.chat(user_id, chat_id)
+        messages = self._store.messages(chat.id)
         self._store.delete_chat(chat)
-        for message_id in chat.messages:
-            if (job := self._jobs.pop(message_id, None)) is not None:
-                job.cancel()
+        for message in messages:
+            self.workers.drop(message.id)
 
     def post_prompt(self, user_id: str, chat_id: str, body: Any) -> Message:
         """Add what the user says to a chat."""
         prompt = read_body(body, PROMPT)
+        most = self._settings.message_max_length
+        if most is not None and len(prompt["content"]) > most:
+            raise RefusalError(413, "Message content exceeds max length")
         if (chat := self._store.chat(user_id, chat_id)) is None:
             raise BreakdownError(empty=True)
+        self._check_room(chat_id)
         parent_id = prompt["parent_id"]
         if parent_id is None:
-            if chat.messages:
+            if self._store.count_messages(chat_id):
                 raise RefusalError(400, "Trying to add first message to non-empty chat")
-        elif (parent := chat.messages.get(parent_id)) is None:
+        elif (parent := self._store.message(parent_id)) is None or parent.chat_id != chat_id:
             raise RefusalError(400, "Parent message not found")
         elif parent.role != "assistant":
             raise RefusalError(400, "Parent message is not an assistant message")
@@ -118,35 +139,30 @@ class Assistant:
         Have a prompt answered. Only the prompt's id says in which chat.
 
         The user's answers still waiting to other prompts, in any chat, are cancelled, even if this
-        one then fails; those who read them are told nothing.
+        one then fails; those who read them are told nothing. With too many in the queue this one
+        stays in the chat, and is never written.
         """
         request = read_body(body, ANSWER)
-        if (name := request["model_config_name"]) not in self._models:
-            raise RefusalError(422, f"Model {name} not found")
+        self._models.check(request["model_config_name"])
         parent_id = request["parent_id"]
-        self._cancel_waiting(user_id, parent_id)
+        self._store.cancel_waiting(user_id, parent_id)
         prompt = self._store.message(parent_id)
         if prompt is None or prompt.role != "prompter":
             raise BreakdownError(empty=True)
-        if self._store.user_id(prompt) != user_id:
+        if prompt.user_id != user_id:
             raise RefusalError(400, "Message not found")
-        answer = self._store.add_answer(prompt, self._work_parameters(request))
-        plugin = self._plugins.chosen(request["plugins"])
-        job = Job(
-            answer,
-            self._conversation(prompt, request),
-            request["sampling_parameters"],
-            plugin,
-            backend=self._models.backend(name),
-        )
-        self._jobs[answer.id] = job
-        self.workers.submit(job)
+        self._check_room(prompt.chat_id)
+        full = self.workers.full
+        answer = self._store.add_answer(prompt, self._work_parameters(request), queued=not full)
+        if full:
+            raise RefusalError(503, "The server is currently busy. Please try again later.")
+        self._submit(answer)
         return answer
 
     def message(self, user_id: str, chat_id: str, message_id: str) -> Message:
         """One message of a chat."""
         message = self._store.message(message_id)
-        if message is None or message.chat_id != chat_id or self._store.user_id(message) != user_id:
+        if message is None or message.chat_id != chat_id or message.user_id != user_id:
             raise BreakdownError(empty=False)
         return message
 
@@ -156,16 +172,17 @@ class Assistant:
         answer = self._own_answer(user_id, message_id)
         if score not in (-1, 0, 1):
             raise BreakdownError(empty=True)
-        answer.score = score
+        self._store.vote(answer.id, score)
 
     def evaluate(self, user_id: str, message_id: str, body: Any) -> None:
         """
         Say which messages are worse than this one; of which role they are, and whether they exist, is not asked.
 
-        Nothing of it can be read again, so nothing is kept.
+        It is kept for those who run the server, and cannot be read again.
         """
-        read_body(body, EVALUATION)
-        self._own_message(user_id, message_id)
+        evaluation = read_body(body, EVALUATION)
+        message = self._own_message(user_id, message_id)
+        self._store.add_evaluation(message, evaluation["inferior_message_ids"])
 
     def report(self, user_id: str, message_id: str, body: Any) -> None:
         """Complain about an answer."""
@@ -177,12 +194,12 @@ class Assistant:
         message = self.message(user_id, chat_id, message_id)
         if message.role != "assistant":
             raise RefusalError(400, "Only assistant messages can be streamed.")
-        return None if message.state in FINISHED else self._jobs[message_id]
+        return None if message.state in FINISHED else self.workers.job(message_id)
 
     def _own_message(self, user_id: str, message_id: str) -> Message:
         """A message of the user, in whatever chat."""
         message = self._store.message(message_id)
-        if message is None or self._store.user_id(message) != user_id:
+        if message is None or message.user_id != user_id:
             raise BreakdownError(empty=True)
         return message
 
@@ -192,16 +209,20 @@ class Assistant:
             raise BreakdownError(empty=True)
         return message
 
-    def _cancel_waiting(self, user_id: str, parent_id: str) -> None:
-        for job in self._jobs.values():
-            message = job.message
-            if (
-                message.state == "pending"
-                and message.parent_id != parent_id
-                and self._store.user_id(message) == user_id
-            ):
-                message.state = "cancelled"
-                job.cancel()
+    def _check_room(self, chat_id: str) -> None:
+        """Make sure that a chat may have one more message."""
+        most = self._settings.chat_max_messages
+        if most is not None and self._store.count_messages(chat_id) >= most:
+            raise RefusalError(413, "Maximum number of messages reached for this chat")
+
+    def _submit(self, answer: Message) -> None:
+        """Put an answer into the queue, with what it was asked for."""
+        asked = answer.work_parameters or {}
+        messages = self._conversation(self._store.thread(answer)[:-1], asked)
+        plugin = self._plugins.chosen(asked["plugins"])
+        expire = self._settings.message_queue_expire
+        job = Job(answer.id, expire, messages, asked["sampling_parameters"], plugin)
+        self.workers.submit(job, self._models.backend(asked["model_config"]["model_id"]))
 
     def _work_parameters(self, request: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -216,7 +237,7 @@ class Assistant:
             "plugin_max_depth": PLUGIN_DEPTH,
         }
 
-    def _conversation(self, prompt: Message, request: dict[str, Any]) -> list[dict[str, str]]:
+    def _conversation(self, thread: Sequence[Message], request: Mapping[str, Any]) -> list[dict[str, str]]:
         """What the model is asked: the system text, then the thread from its root to the prompt."""
         system = [request["system_prompt"]]
         if profile := request["user_profile"]:
@@ -225,7 +246,7 @@ class Assistant:
             system.append(f"How to answer: {instructions}")
         text = "\n".join(part for part in system if part)
         messages = [{"role": "system", "content": text}] if text else []
-        for message in self._store.thread(prompt):
+        for message in thread:
             role = "user" if message.role == "prompter" else message.role
             messages.append({"role": role, "content": message.content or ""})
         return messages

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import anyio
 from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
 
+from oa_client.local._job import End, Job, Token
 from oa_client.local._plugins import Step
-from oa_client.local._work import ClosedError, Job, Outcome, Token, Workers
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How often a stream shows that it is alive, in seconds. The defaults are the real server's."""
-
-    pending: float = 1.0  # between two pending events, until the first packet
-    ping: float = 15.0  # between two comments, whatever else flows
+from oa_client.local._work import ClosedError, Workers
 
 
 class EventStream(EventSourceResponse):
-    """A stream of ready-made events, ended by the server that it belongs to and by no other."""
+    """
+    A stream of ready-made events, ended by the server that it belongs to and by no other.
+
+    Args:
+        events: what is sent.
+        ping: seconds between two comments, whatever else flows.
+        headers: of the answer, beside those of every event stream.
+        ended: called when it is over, or its reader has left.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[bytes],
+        ping: float,
+        headers: Mapping[str, str] | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(events, headers=headers, ping=ping)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it to a reader."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
     @staticmethod
     async def _listen_for_exit_signal() -> None:
@@ -32,25 +50,27 @@ class EventStream(EventSourceResponse):
         await anyio.sleep_forever()
 
 
-async def stream_events(job: Job, workers: Workers, pace: Pace) -> AsyncIterator[bytes]:
+async def stream_events(job: Job, workers: Workers, pending_interval: float) -> AsyncIterator[bytes]:
     """
     Yield the events of one reader, ready for the wire.
 
-    Pending events while nothing has come, then the steps of a plugin and tokens, then one `message`
-    or `error` event. It ends without the last when the server closes, and goes on for ever when the
-    answer was cancelled.
+    Pending events, so many seconds apart, while nothing has come, then the steps of a plugin and
+    tokens, then one `message` or `error` event. It ends without the last when the server closes, and
+    goes on for ever when the answer was cancelled.
     """
-    interval: float | None = pace.pending
+    begun = False
     while True:
         try:
-            packet = await workers.take(job, interval)
+            # NOTE: in turns to the end, as on the real server: it decides which of two readers is next.
+            packet = await workers.take(job, pending_interval)
         except ClosedError:
             return
         if packet is None:
-            position, size = workers.position(job)
-            yield _event("pending", queue_position=position, queue_size=size)
+            if not begun:
+                position, size = workers.position(job)
+                yield _event("pending", queue_position=position, queue_size=size)
             continue
-        interval = None
+        begun = True
         if isinstance(packet, Token):
             yield _event("token", text=packet.text)
         elif isinstance(packet, Step):
@@ -65,15 +85,14 @@ async def stream_events(job: Job, workers: Workers, pace: Pace) -> AsyncIterator
             # NOTE: the real server sends one after each step too; there it is an oversight.
             yield _event("token", text="")
         else:
-            yield _last_event(packet, job)
+            yield _last_event(packet)
             return
 
 
-def _last_event(outcome: Outcome, job: Job) -> bytes:
-    message = job.message.to_json()
-    if outcome.error is None:
-        return _event("message", message=message)
-    return _event("error", error=outcome.error, message=message)
+def _last_event(end: End) -> bytes:
+    if end.error is None:
+        return _event("message", message=end.message)
+    return _event("error", error=end.error, message=end.message)
 
 
 def _event(event_type: str, **fields: Any) -> bytes:

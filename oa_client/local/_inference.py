@@ -11,10 +11,12 @@ from starlette.types import ASGIApp
 from oa_client.local._assistant import Assistant
 from oa_client.local._auth import Auth
 from oa_client.local._configs import Configs
-from oa_client.local._events import EventStream, Pace, stream_events
+from oa_client.local._events import EventStream, stream_events
 from oa_client.local._fastapi import EXCEPTION_HANDLERS, json_response, read_json, read_query
 from oa_client.local._fields import InvalidError, invalid, read_body, read_boolean, read_integer
 from oa_client.local._http import Handler, Methods
+from oa_client.local._limits import RateLimit
+from oa_client.local._settings import Settings
 
 MOST_CHATS = 100
 
@@ -22,11 +24,14 @@ MOST_CHATS = 100
 class Inference:
     """The routes of the inference surface."""
 
-    def __init__(self, assistant: Assistant, auth: Auth, configs: Configs, pace: Pace) -> None:
+    def __init__(
+        self, assistant: Assistant, auth: Auth, configs: Configs, limit: RateLimit, settings: Settings
+    ) -> None:
         self._assistant = assistant
         self._auth = auth
         self._configs = configs
-        self._pace = pace
+        self._limit = limit
+        self._settings = settings
 
     def app(self) -> ASGIApp:
         """The surface as an application."""
@@ -71,7 +76,7 @@ class Inference:
         return json_response(self._assistant.create_chat(user_id).summary())
 
     async def _get_chat(self, request: Request, user_id: str) -> Response:
-        return json_response(self._assistant.chat(user_id, request.path_params["chat_id"]).to_json())
+        return json_response(self._assistant.chat_json(user_id, request.path_params["chat_id"]))
 
     async def _update_chat(self, request: Request, user_id: str) -> Response:
         self._assistant.update_chat(user_id, request.path_params["chat_id"], await read_json(request))
@@ -86,6 +91,7 @@ class Inference:
         return json_response(self._assistant.post_prompt(user_id, request.path_params["chat_id"], body).to_json())
 
     async def _post_answer(self, request: Request, user_id: str) -> Response:
+        self._limit.count(user_id)
         # NOTE: the chat id in the path is not looked at, as on the real server.
         return json_response(self._assistant.post_answer(user_id, await read_json(request)).to_json())
 
@@ -110,9 +116,9 @@ class Inference:
         if job is None:
             return Response(status_code=204)
         return EventStream(
-            stream_events(job, self._assistant.workers, self._pace),
+            stream_events(job, self._assistant.workers, self._settings.pending_event_interval),
             headers={"cache-control": "no-cache"},
-            ping=self._pace.ping,
+            ping=self._settings.ping_interval,
         )
 
 

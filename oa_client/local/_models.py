@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from oa_client.local._backends import Backend
 from oa_client.local._bodies import read_sampling
+from oa_client.local._refusals import RefusalError
 
 ALIAS = "OA_SFT_Llama_30B_6"
 """The name that clients of the hosted service send when they name no other."""
@@ -56,24 +57,40 @@ _PRESETS: tuple[tuple[str, str, dict[str, float]], ...] = (
 
 
 class Models:
-    """The model of each backend under its own name, and the first also under the one that clients send by default."""
+    """
+    The model of each backend under its own name, and the first also under the one that clients send by default.
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
-        first = backends[0]
+    Args:
+        backends: at least one.
+        allowed: the names that may be used, None being all.
+    """
+
+    def __init__(self, backends: Sequence[Backend], allowed: Collection[str] | None = None) -> None:
+        self._first = first = backends[0]
+        self._allowed = allowed
         self._backends = {backend.name: backend for backend in backends}
-        self._descriptions = {name: backend.description for name, backend in self._backends.items()}
+        descriptions = {name: backend.description for name, backend in self._backends.items()}
         if ALIAS not in self._backends:
-            self._backends[ALIAS] = first
-            self._descriptions[ALIAS] = (
-                f"Not that model: another name of {first.name}, which answers. {first.description}"
-            )
+            descriptions[ALIAS] = f"Not that model: another name of {first.name}, which answers. {first.description}"
+        self._descriptions = {
+            name: description for name, description in descriptions.items() if allowed is None or name in allowed
+        }
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._backends
+    def check(self, name: str) -> None:
+        """
+        Make sure that a model may be asked.
+
+        Raises:
+            RefusalError: 422 if it is not allowed, or not there.
+        """
+        if self._allowed is not None and name not in self._allowed:
+            raise RefusalError(422, f"Model {name} not in allowed models: {','.join(self._allowed)}")
+        if name not in self._descriptions:
+            raise RefusalError(422, f"Model {name} not found")
 
     def backend(self, name: str) -> Backend:
-        """The backend of the model with this name, which must be listed."""
-        return self._backends[name]
+        """The backend of the model with this name; the first if there is none, or no longer since it was asked."""
+        return self._backends.get(name, self._first)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The list as the server sends it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -14,6 +15,8 @@ from oa_client.local._http import TooLargeError, compact_json, media_type, read_
 from oa_client.local._refusals import BreakdownError, RefusalError
 
 BODY_BYTES = 1 << 20
+MOST_EXACT = 1 << 53  # up to which a float has every integer
+MOST_DIGITS = 10**21  # from which on JavaScript writes an exponent
 
 CLOSING = [(b"keep-alive", b"timeout=5"), (b"connection", b"close")]
 """The headers of every answer. Nothing is kept alive, whatever the first one says."""
@@ -55,9 +58,25 @@ def _refuse_constant(name: str) -> None:
 
 def json_response(content: Any, status: int = 200) -> Response:
     """An answer in JSON."""
-    response = Response(compact_json(content), status, media_type="application/json; charset=utf-8")
+    response = Response(compact_json(_as_in_javascript(content)), status, media_type="application/json; charset=utf-8")
     response.raw_headers += CLOSING
     return response
+
+
+def _as_in_javascript(value: Any) -> Any:
+    """What is left of a value that has passed through JavaScript, whose only numbers are floats."""
+    if isinstance(value, dict):
+        return {key: _as_in_javascript(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_in_javascript(item) for item in value]
+    if isinstance(value, int) and abs(value) > MOST_EXACT:
+        try:
+            return int(Decimal(repr(float(value))))  # the shortest digits that are that float, then zeros
+        except OverflowError:  # infinite
+            return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < MOST_DIGITS:
+        return int(value)
+    return value
 
 
 def bare_response(status: int, text: str = "") -> Response:
@@ -97,7 +116,7 @@ async def not_found(request: Request, error: Exception) -> Response:
         response = bare_response(308)
         response.headers["location"] = path.rstrip("/")
         return response
-    page = bare_response(404, "<!DOCTYPE html><title>404: This page could not be found</title>")
+    page = text_response(404, "<!DOCTYPE html><title>404: This page could not be found</title>")
     page.headers["content-type"] = "text/html; charset=utf-8"
     return page
 

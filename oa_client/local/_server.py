@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import threading
+import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from oa_client.local._accounts import LOCAL_USER, Accounts
 from oa_client.local._backends import Backend
+from oa_client.local._clock import Clock
+from oa_client.local._database import Database
 from oa_client.local._errors import INSTALL, LocalServerError
 from oa_client.local._host import LOOPBACK, Host
 from oa_client.local._registry import Choice
+from oa_client.local._settings import Settings
+from oa_client.local._tokens import Tokens, checked_secret
 
 if TYPE_CHECKING:
     import asyncio
 
-    from oa_client.local._events import Pace
     from oa_client.local._serving import Serving
 
 MOST_PORT = 65_535
@@ -30,15 +37,13 @@ class LocalServer:
             requests.post(f"{server.url}/api/chat", cookies=server.cookies)
 
     One user is there from the start, "local", signed in by `token` and by `cookies`. Others come by
-    debug login, or by a client that has the `trusted_key`. Chats are kept in memory until it closes.
+    debug login, or by a client that has the `trusted_key`. Chats are kept in memory until it closes,
+    or in a file: then the next server with that file has the users, the chats, and the credentials.
     A server is started once; `start` and `close` may be called again, from any thread, and then do
     nothing.
 
     Attributes:
         model: the name of the model that answers by default; before the start, of the backend.
-        token: a bearer token of the inference surface, good for as long as this server.
-        cookies: the session cookie of the website surface, likewise.
-        trusted_key: the `api_key` of the `TrustedClient` header, which may name any user.
         is_exposed: whether other machines can reach it: by plain http, with all that the token opens.
 
     Args:
@@ -55,13 +60,15 @@ class LocalServer:
         port: 0 for any that is free.
         token: a secret of at least 32 characters, in place of a random one; it is the value of the
             cookie too.
+        store: the file in which chats are kept, made if it is not there; None for memory. It holds
+            secrets, and is this server's alone while it runs. What a client was told is on the disk.
+        settings: what the people who ran the real server could set.
         debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
             exists included.
-        token_minutes: how long the access tokens of that login are good for; may be a fraction.
 
     Raises:
         ValueError: if there is no backend of that name, it takes no such argument, or there is no such
-            host, port or time; if the token is easily guessed; if other machines are let in without a
+            host or port; if the token is easily guessed; if other machines are let in without a
             token, or with `debug_login`.
         TypeError: if what is given is no `Backend`.
         LocalServerError: if the backend is a plug-in and cannot be imported.
@@ -78,8 +85,9 @@ class LocalServer:
         host: str = LOOPBACK,
         port: int = 0,
         token: str | None = None,
+        store: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
         debug_login: bool = False,
-        token_minutes: float = 60,
     ) -> None:
         options = {"model": model, "upstream": upstream, "upstream_model": upstream_model, "api_key": api_key}
         self._choice = Choice(backend, {name: value for name, value in options.items() if value is not None})
@@ -95,14 +103,15 @@ class LocalServer:
             )
         if self.is_exposed and debug_login:
             raise ValueError(f"host {host!r} lets other machines in, and debug_login anybody: not both")
-        self._accounts = Accounts(token_minutes, token)
-        self.token = token or self._accounts.tokens.make(LOCAL_USER, "access", None)
-        session = token or self._accounts.tokens.make(LOCAL_USER, "session", None)
-        self.cookies = {"next-auth.session-token": session}
-        self.trusted_key = self._accounts.trusted_key
+        self._given = None if token is None else checked_secret(token)
+        self._store = None if store is None else Path(store)
+        self._settings = settings or Settings()
+        self._clock: Clock = time.time
+        self._key = secrets.token_bytes(32)
+        self._accounts: Accounts  # there once it is started
         self._debug_login = debug_login
         self._port = port
-        self._pace: Pace | None = None
+        self._database: Database | None = None
         self._serving: Serving | None = None
         self._protocol: type[asyncio.Protocol] | None = None  # in the place of uvicorn's, for a server that misbehaves
         self._closed = False
@@ -150,13 +159,38 @@ class LocalServer:
         """
         return f"{self.url}/chat?code={self._accounts.codes.make()}"
 
+    @property
+    def token(self) -> str:
+        """
+        A bearer token of the inference surface, good for as long as this server, or its store.
+
+        Raises:
+            LocalServerError: if the server has a store, but no token of your own, and was never started.
+        """
+        return self._given or self._tokens().lasting(LOCAL_USER, "access")
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The session cookie of the website surface, likewise."""
+        return {"next-auth.session-token": self._given or self._tokens().lasting(LOCAL_USER, "session")}
+
+    @property
+    def trusted_key(self) -> str:
+        """
+        The `api_key` of the `TrustedClient` header, which may name any user; good for as long as `token`.
+
+        Raises:
+            LocalServerError: if the server has a store and was never started.
+        """
+        return self._tokens().trusted_key
+
     def start(self) -> None:
         """
         Load the model and start serving, in a thread that does not keep the process alive.
 
         Raises:
             LocalServerError: if the extra is not installed, the model is not downloaded, the port is
-                taken, or the server has been closed.
+                taken, the store cannot be used, or the server has been closed.
         """
         with self._lock:
             if self._closed:
@@ -175,29 +209,40 @@ class LocalServer:
             self._closed = True
             if self._serving is not None:
                 self._serving.stop()
+            if self._database is not None:
+                self._database.close()
             self._choice.close()
+
+    def _tokens(self) -> Tokens:
+        if self._serving is not None:
+            return self._accounts.tokens
+        if self._store is not None:
+            raise LocalServerError("the local server knows its credentials once it is started: they are in its store")
+        return Tokens(self._key)
 
     def _start(self) -> None:
         try:
-            from oa_client.local._events import Pace
             from oa_client.local._serving import Serving
         except ImportError as error:
             raise LocalServerError(f"the local server is not installed: {INSTALL}") from error
-        listener = self._host.listen(self._port)
-        try:
+        with contextlib.ExitStack() as undo:
+            listener = undo.enter_context(self._host.listen(self._port))
+            database = undo.enter_context(contextlib.closing(Database(self._store, self._key)))
+            undo.callback(self._choice.close)
             backends = self._choice.open()
-            self.model = backends[0].name
-            self._port = listener.getsockname()[1]
-            self._serving = Serving(
+            accounts = Accounts(database, Tokens(database.key, self._clock), self._settings, self._given)
+            serving = Serving(
                 listener,
                 backends,
-                self._accounts,
+                database,
+                accounts,
+                self._settings,
                 host=self._host,
                 debug_login=self._debug_login,
-                pace=self._pace or Pace(),
+                clock=self._clock,
                 protocol=self._protocol,
             )
-        except BaseException:
-            listener.close()
-            self._choice.close()
-            raise
+            undo.pop_all()
+        self.model = backends[0].name
+        self._port = listener.getsockname()[1]
+        self._database, self._accounts, self._serving = database, accounts, serving

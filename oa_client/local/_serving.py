@@ -12,10 +12,13 @@ import uvicorn
 from oa_client.local._accounts import Accounts
 from oa_client.local._app import create_app
 from oa_client.local._backends import Backend
+from oa_client.local._clock import Clock
+from oa_client.local._database import Database
 from oa_client.local._errors import LocalServerError
-from oa_client.local._events import Pace
 from oa_client.local._host import Host
 from oa_client.local._models import Models
+from oa_client.local._settings import Settings
+from oa_client.local._store import Store
 from oa_client.local._work import Workers
 
 MOST_CONNECTIONS = 4000  # any more are answered with 503
@@ -40,11 +43,13 @@ class Serving:
         self,
         listener: socket.socket,
         backends: Sequence[Backend],
+        database: Database,
         accounts: Accounts,
+        settings: Settings,
         *,
         host: Host,
         debug_login: bool,
-        pace: Pace,
+        clock: Clock,
         protocol: type[asyncio.Protocol] | None = None,
     ) -> None:
         # Those that are accepted have it from the listener, but for asyncio's own care only if they say
@@ -52,10 +57,12 @@ class Serving:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener = listener
         self._backends = backends
+        self._database = database
         self._accounts = accounts
         self._host = host
         self._debug_login = debug_login
-        self._pace = pace
+        self._settings = settings
+        self._clock = clock
         self._protocol = protocol
         self._ready = threading.Event()
         self._error: BaseException | None = None
@@ -84,15 +91,18 @@ class Serving:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        self._workers = Workers(self._loop)
+        store = Store(self._database, self._clock)
+        self._workers = Workers(self._loop, store, self._settings, self._clock)
         app = create_app(
             self._workers,
-            Models(self._backends),
+            Models(self._backends, self._settings.allowed_model_config_names),
             self._accounts,
+            store,
+            self._settings,
             root=self._host.url(self._listener.getsockname()[1]),
             host=self._host,
             debug_login=self._debug_login,
-            pace=self._pace,
+            clock=self._clock,
         )
         config = uvicorn.Config(
             app,

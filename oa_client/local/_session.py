@@ -22,7 +22,6 @@ class Sessions:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._left: set[str] = set()  # ids of users who have deleted their account
 
     def user_id(self, request: Request) -> str | None:
         """The user of the session, which is that of the cookie, or of a bearer if there is no cookie."""
@@ -30,10 +29,6 @@ class Sessions:
             scheme, _, bearer = header(request, b"authorization").partition(b" ")
             session = bearer if scheme == b"Bearer" else b""
         return self._accounts.session_user(session)
-
-    def leave(self, user_id: str) -> None:
-        """Have the session of a user who has deleted their account tell nothing more; it still lets them in."""
-        self._left.add(user_id)
 
     async def show(self, request: Request) -> Response:
         """
@@ -46,7 +41,7 @@ class Sessions:
             return text_response(400, f"Error: This action with HTTP {request.method} is not supported by NextAuth.js")
         session = _session(request)
         user_id = self._accounts.session_user(session)
-        if user_id is None or user_id in self._left:
+        if user_id is None or self._accounts.departed(user_id):
             response = json_response({})
             for name in dict(_cookies(request)) if session else ():
                 response.headers.append("set-cookie", f"{name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax")

@@ -10,6 +10,8 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from oa_client.local._clock import Clock
+
 LEAST_CHARACTERS = 32  # of a secret that a user has thought of, so that it cannot be found by trying
 LEAST_DIFFERENT = 8
 
@@ -23,12 +25,7 @@ class Token:
 
     user_id: str
     kind: str
-    expires: float | None  # on the monotonic clock, None being never
-
-    @property
-    def expired(self) -> bool:
-        """Whether its time is over."""
-        return self.expires is not None and time.monotonic() >= self.expires
+    expired: bool
 
 
 class Tokens:
@@ -36,19 +33,28 @@ class Tokens:
     Makes tokens and reads them again.
 
     A token is signed rather than remembered, as on the real server: none is forgotten, so that one
-    long expired is still told from one that never was, and no number of them takes any room. The
-    key dies with the server, and with it the clock's readings in them.
+    long expired is still told from one that never was, and no number of them takes any room.
+
+    Args:
+        key: the secret that makes them this server's.
+
+    Attributes:
+        trusted_key: what stands for a client that may act for any user.
     """
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+    def __init__(self, key: bytes, clock: Clock = time.time) -> None:
+        self._key = key
+        self._clock = clock
+        self.trusted_key = self._signature(b"trusted client")
 
     def make(self, user_id: str, kind: str, minutes: float | None) -> str:
         """Make a token, no two alike, that is good for so many minutes, None being for ever."""
-        expires = None if minutes is None else time.monotonic() + minutes * 60
-        content = json.dumps([user_id, kind, expires, secrets.token_hex(8)])
-        text = base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
-        return f"{text}.{self._signature(text.encode())}"
+        expires = None if minutes is None else self._clock() + minutes * 60
+        return self._signed(user_id, kind, expires, secrets.token_hex(8))
+
+    def lasting(self, user_id: str, kind: str) -> str:
+        """Make a token that is good for ever, and the same every time."""
+        return self._signed(user_id, kind, None, "")
 
     def read(self, token: bytes) -> Token | None:
         """What a token says, expired or not; None if it is none of this server's."""
@@ -56,7 +62,12 @@ class Tokens:
         if not hmac.compare_digest(signature, self._signature(text).encode()):
             return None
         user_id, kind, expires, _ = json.loads(base64.urlsafe_b64decode(text + b"=="))
-        return Token(user_id, kind, expires)
+        return Token(user_id, kind, expires is not None and self._clock() >= expires)
+
+    def _signed(self, *fields: str | float | None) -> str:
+        content = json.dumps(fields)
+        text = base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+        return f"{text}.{self._signature(text.encode())}"
 
     def _signature(self, text: bytes) -> str:
         return hmac.digest(self._key, text, "sha256").hex()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,9 +15,10 @@ from starlette.types import ASGIApp
 
 from oa_client.local._accounts import Accounts, User
 from oa_client.local._assistant import Assistant
-from oa_client.local._events import EventStream, Pace, stream_events
+from oa_client.local._events import EventStream, stream_events
 from oa_client.local._fields import InvalidError, read_boolean
 from oa_client.local._http import Handler, UserHandler
+from oa_client.local._limits import RateLimit
 from oa_client.local._models import Models
 from oa_client.local._nextjs import (
     CLOSING,
@@ -33,6 +35,7 @@ from oa_client.local._nextjs import (
 from oa_client.local._plugins import Plugins
 from oa_client.local._refusals import BreakdownError, RefusalError
 from oa_client.local._session import Sessions
+from oa_client.local._settings import Settings
 
 PAGE_SIZE = 20
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -43,13 +46,22 @@ Failure = Callable[["RefusalError | BreakdownError"], Response]
 class Website:
     """The routes of the website surface."""
 
-    def __init__(self, assistant: Assistant, accounts: Accounts, models: Models, plugins: Plugins, pace: Pace) -> None:
+    def __init__(
+        self,
+        assistant: Assistant,
+        accounts: Accounts,
+        models: Models,
+        plugins: Plugins,
+        limit: RateLimit,
+        settings: Settings,
+    ) -> None:
         self._assistant = assistant
         self._models = models
         self._plugins = plugins
         self._accounts = accounts
         self._sessions = Sessions(accounts)
-        self._pace = pace
+        self._limit = limit
+        self._settings = settings
 
     def app(self) -> ASGIApp:
         """The surface as an application."""
@@ -124,7 +136,7 @@ class Website:
         return json_response(page)
 
     async def _get_chat(self, request: Request, user_id: str) -> Response:
-        return json_response(self._assistant.chat(user_id, request.query_params["chat_id"]).to_json())
+        return json_response(self._assistant.chat_json(user_id, request.query_params["chat_id"]))
 
     async def _update_chat(self, request: Request, user_id: str) -> Response:
         body = await read_object(request)
@@ -140,7 +152,9 @@ class Website:
         return json_response(self._assistant.post_prompt(user_id, _id(body, "chat_id"), body).to_json())
 
     async def _post_answer(self, request: Request, user_id: str) -> Response:
-        return json_response(self._assistant.post_answer(user_id, await read_object(request)).to_json())
+        body = await read_object(request)
+        self._limit.count(user_id)
+        return json_response(self._assistant.post_answer(user_id, body).to_json())
 
     async def _get_message(self, request: Request, user_id: str) -> Response:
         query = request.query_params
@@ -175,7 +189,7 @@ class Website:
             return bare_response(400)
         with contextlib.suppress(RefusalError):  # who has never made a chat is unknown at the inference server
             self._accounts.delete(user_id)
-        self._sessions.leave(user_id)
+        self._accounts.depart(user_id)
         return bare_response(200)
 
     async def _events(self, request: Request, user_id: str) -> Response:
@@ -183,7 +197,14 @@ class Website:
         job = self._assistant.job(user_id, query.get("chat_id", ""), query.get("message_id", ""))
         if job is None:
             return bare_response(200)
-        stream = EventStream(stream_events(job, self._assistant.workers, self._pace), ping=self._pace.ping)
+        workers = self._assistant.workers
+        # NOTE: the website does not hang up on the inference server when its client leaves, and goes on
+        # taking the events of an answer which the client may come back for.
+        stream = EventStream(
+            stream_events(job, workers, self._settings.pending_event_interval),
+            ping=self._settings.ping_interval,
+            ended=partial(workers.haunt, job),
+        )
         # The website passes the events on without the headers that came with them.
         stream.raw_headers = list(CLOSING)
         return stream
@@ -191,7 +212,7 @@ class Website:
 
 def _id(body: dict[str, Any], name: str) -> str:
     """A chat's or message's id, which the website puts into a path without looking at it."""
-    return str(body.get(name))
+    return str(body.get(name)).encode(errors="replace").decode()
 
 
 def _read_flag(value: str | None) -> bool:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import anyio
 
 from oa_client.local._backends import Backend, words_of
-from oa_client.local._plugins import Step, use_plugin
-from oa_client.local._store import Message
+from oa_client.local._clock import Clock, age
+from oa_client.local._handover import Handover
+from oa_client.local._job import End, Job, Packet, Token
+from oa_client.local._plugins import use_plugin
+from oa_client.local._settings import Settings
+from oa_client.local._store import Store
 
 HEAD_START = 0.25  # seconds that a reader has to open the stream before the answer is begun
 JOIN_DEADLINE = 5.0  # seconds that a backend has, in all, to notice that it was cancelled
@@ -24,83 +31,20 @@ JOIN_DEADLINE = 5.0  # seconds that a backend has, in all, to notice that it was
 WRITING: ContextVar[str] = ContextVar("WRITING")
 """The id of the answer that this thread has a backend write, for one that tells answers apart."""
 
+logger = logging.getLogger("oa_client.local")
+
 
 class ClosedError(Exception):
     """The server is closing: there will be no more packets."""
 
 
 @dataclass(frozen=True)
-class Token:
-    """A piece of the answer."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """The end of an answer: its whole text and the plugin used for it, or what went wrong."""
+    """What a model has made of a job: its whole text and the plugin used for it, or what went wrong."""
 
     text: str
     error: str | None = None
     used_plugin: dict[str, Any] | None = None
-
-
-class Job:
-    """One answer on its way: what the model is asked, and what it has said that nobody has read yet."""
-
-    def __init__(
-        self,
-        message: Message,
-        messages: Sequence[Mapping[str, str]],
-        sampling: Mapping[str, Any],
-        plugin: Mapping[str, Any] | None = None,
-        *,
-        backend: Backend,
-    ) -> None:
-        self.message = message
-        self.messages = messages
-        self.sampling = sampling
-        self.plugin = plugin
-        self.backend = backend
-        self.cancelled = threading.Event()
-        self.ticket: int | None = None  # its number while it waits in the queue
-        self.packets: asyncio.Queue[Token | Step | Outcome] = asyncio.Queue()
-        self.awaited = threading.Event()  # set when the first reader comes
-
-    def cancel(self) -> None:
-        """Nobody wants the answer any more."""
-        self.cancelled.set()
-        self.awaited.set()
-
-
-class Handover:
-    """
-    Calls made in any thread and carried out on the event loop, in their order.
-
-    Waking the loop costs more than the call, so one wake-up serves all that have gathered.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._calls: deque[Callable[[], None]] = deque()
-        self._awake = False
-
-    def __call__(self, call: Callable[[], None]) -> None:
-        """Have `call` carried out soon; never, if the loop is closed."""
-        self._calls.append(call)
-        if self._awake:
-            return
-        self._awake = True
-        try:
-            self._loop.call_soon_threadsafe(self._drain)
-        except RuntimeError:  # closed: nobody is left to hear it
-            self._calls.clear()
-
-    def _drain(self) -> None:
-        # First of all: whoever appends from here on has to wake the loop again.
-        self._awake = False
-        while self._calls:
-            self._calls.popleft()()
 
 
 class Workers:
@@ -110,30 +54,49 @@ class Workers:
     Everything but the generation itself happens on the event loop, so that nothing needs a lock.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store, settings: Settings, clock: Clock) -> None:
         self._loop = loop
+        self._store = store
+        self._settings = settings
+        self._clock = clock
         self._handover = Handover(loop)
-        self._waiting: deque[Job] = deque()
+        self._jobs: dict[str, Job] = {}  # by the id of the answer, while there may be events to read
+        self._waiting: deque[tuple[Job, Backend]] = deque()
         self._running: dict[Job, threading.Thread] = {}
         self._readers: set[anyio.CancelScope] = set()
         self._enqueued = 0
         self._dequeued = 0
         self._closed = False
 
-    def submit(self, job: Job) -> None:
-        """Put a job at the end of the queue. It is started after the caller has given up the loop."""
+    @property
+    def full(self) -> bool:
+        """Whether no more answers may wait. Cancelled ones count until their turn has come."""
+        most = self._settings.work_queue_max_size
+        return most is not None and len(self._waiting) >= most
+
+    def submit(self, job: Job, backend: Backend) -> None:
+        """Put a job for a backend at the end of the queue. It is started after the caller has given up the loop."""
         self._enqueued += 1
-        job.ticket = self._enqueued
-        self._waiting.append(job)
+        job.enqueue(self._enqueued, self._clock())
+        self._jobs[job.message_id] = job
+        self._waiting.append((job, backend))
         self._loop.call_soon(self._dispatch)
 
-    def position(self, job: Job) -> tuple[int, int]:
-        """The job's place in the queue, 1 being the next, and the queue's length; zeros when it has left."""
-        if job.ticket is None:
-            return 0, 0
-        return job.ticket - self._dequeued, self._enqueued - self._dequeued
+    def job(self, message_id: str) -> Job:
+        """The job of an answer that is not finished; one of which nothing will come if it has none (any more)."""
+        return self._jobs.get(message_id) or Job(message_id, self._settings.message_queue_expire)
 
-    async def take(self, job: Job, timeout: float | None) -> Token | Step | Outcome | None:
+    def drop(self, message_id: str) -> None:
+        """Stop an answer of a deleted chat, and never begin it. Whoever reads it hears nothing more."""
+        if (job := self._jobs.pop(message_id, None)) is not None:
+            job.cancel()
+
+    def position(self, job: Job) -> tuple[int, int]:
+        """The job's place in the queue, 1 being the next and 0 none, and the queue's length."""
+        place = job.place(self._dequeued, self._clock())
+        return place, max(self._enqueued - self._dequeued, place)
+
+    async def take(self, job: Job, timeout: float) -> Packet | None:
         """
         Wait for the job's next packet, at most `timeout` seconds; None if none came.
 
@@ -152,19 +115,26 @@ class Workers:
                 # A long backlog never waits by itself, and would keep the loop from everybody else.
                 await asyncio.sleep(0)
                 if not self._closed:
-                    return await job.packets.get()
+                    return await job.get(self._clock())
             finally:
                 self._readers.discard(scope)
         if self._closed:
             raise ClosedError
         return None
 
+    def haunt(self, job: Job) -> None:
+        """Go on reading in the place of a client who has left, so that later ones get only their share."""
+        if not job.over and not self._closed:
+            ghost = self._loop.create_task(self._devour(job))
+            job.ghosts.add(ghost)
+            ghost.add_done_callback(job.ghosts.discard)
+
     def close(self) -> None:
-        """Cancel what is running or waiting, and send the readers away. On the event loop."""
+        """Cancel what is running, begin nothing more, and send the readers away. On the event loop."""
         self._closed = True
-        for job in (*self._waiting, *self._running):
+        for job in self._running:
             job.cancel()
-            job.message.state = "aborted_by_worker"
+            self._note(job, "aborted_by_worker")
         for scope in self._readers:
             scope.cancel()
 
@@ -178,30 +148,59 @@ class Workers:
         for thread in self._running.values():
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _dispatch(self) -> None:
-        while self._waiting and len(self._running) < self._waiting[0].backend.slots and not self._closed:
-            job = self._waiting.popleft()
-            self._dequeued += 1
-            job.ticket = None
-            if job.cancelled.is_set():
+    async def _devour(self, job: Job) -> None:
+        with contextlib.suppress(ClosedError):
+            while not isinstance(await self.take(job, self._settings.pending_event_interval), End):
                 continue
-            job.message.state = "in_progress"
-            thread = threading.Thread(target=self._write, args=(job,), name="oa-client local answer", daemon=True)
+
+    def _dispatch(self) -> None:
+        while self._waiting and len(self._running) < self._waiting[0][1].slots and not self._closed:
+            job, backend = self._waiting.popleft()
+            self._dequeued += 1
+            if not self._begin(job):
+                continue
+            thread = threading.Thread(
+                target=self._write, args=(job, backend), name="oa-client local answer", daemon=True
+            )
             self._running[job] = thread
             thread.start()
 
-    def _write(self, job: Job) -> None:
+    def _begin(self, job: Job) -> bool:
+        """Take an answer on, unless it was deleted or cancelled, or has waited too long."""
+        message = self._store.message(job.message_id)
+        if message is None:
+            return False
+        limit = self._settings.assistant_message_timeout
+        # NOTE: asked first, as on the real server, where a cancelled answer can still time out.
+        if limit and age(message.created_at, self._clock()) > limit:
+            self._note(job, "timeout")
+            job.put(End(replace(message, state="timeout").to_json(), "Timeout"), self._clock())
+            return False
+        if message.state != "pending":
+            self._jobs.pop(job.message_id, None)
+            return False
+        self._note(job, "in_progress")
+        return True
+
+    def _note(self, job: Job, state: str) -> None:
+        """Keep what has become of an answer. On a disk that is full the work goes on without."""
+        try:
+            self._store.set_state(job.message_id, state)
+        except sqlite3.Error as error:
+            logger.error("cannot store that an answer is %s: %s", state, error)
+
+    def _write(self, job: Job, backend: Backend) -> None:
         """Have the answer written. The one method that runs in a thread of its own."""
-        WRITING.set(job.message.id)
+        WRITING.set(job.message_id)
         outcome = Outcome("", "the model stopped without a reason")
         try:
-            outcome = self._generate(job)
+            outcome = self._generate(job, backend)
         except Exception as error:
             outcome = Outcome("", words_of(error))
         finally:
             self._handover(partial(self._finish, job, outcome))
 
-    def _generate(self, job: Job) -> Outcome:
+    def _generate(self, job: Job, backend: Backend) -> Outcome:
         # NOTE: an answer that is finished before its stream is opened has no events any more, as on the
         # real server. There no model is that fast; here one that needs no time would show it every time.
         job.awaited.wait(HEAD_START)
@@ -209,11 +208,11 @@ class Workers:
         if job.plugin is not None:
             use = use_plugin(job.plugin, messages[-1]["content"])
             for step in use.steps:
-                self._handover(partial(job.packets.put_nowait, step))
+                self._say(job, step)
             messages = [*messages[:-1], {**messages[-1], "content": use.prompt}]
             used_plugin = use.used
         texts: list[str] = []
-        pieces = job.backend.generate(messages, job.sampling, job.cancelled)
+        pieces = backend.generate(messages, job.sampling, job.cancelled)
         try:
             for piece in pieces:
                 if not isinstance(piece, str):
@@ -221,27 +220,35 @@ class Workers:
                 if job.cancelled.is_set():
                     break
                 texts.append(piece)
-                self._handover(partial(job.packets.put_nowait, Token(piece)))
+                self._say(job, Token(piece))
         finally:
             # A generator that was left half-way would otherwise end whenever it is collected.
             if (close := getattr(pieces, "close", None)) is not None:
                 close()
         return Outcome(_joined(texts), used_plugin=used_plugin)
 
+    def _say(self, job: Job, packet: Packet) -> None:
+        self._handover(lambda: job.put(packet, self._clock()))
+
     def _finish(self, job: Job, outcome: Outcome) -> None:
         del self._running[job]
-        self._dispatch()
-        message = job.message
+        self._loop.call_soon(self._dispatch)
         if job.cancelled.is_set():
             # As on the real server, whoever reads the events of a deleted answer is told nothing.
-            message.state = "aborted_by_worker"
             return
-        if outcome.error is None:
-            message.state, message.content = "complete", outcome.text
-            message.used_plugin = outcome.used_plugin
-        else:
-            message.state = "aborted_by_worker"
-        job.packets.put_nowait(outcome)
+        error = outcome.error
+        if error is None:
+            try:
+                self._store.complete(job.message_id, outcome.text, outcome.used_plugin)
+            except sqlite3.Error as failure:
+                error = f"the answer cannot be stored: {failure}"
+        if error is not None:
+            self._note(job, "aborted_by_worker")
+        message = self._store.message(job.message_id)
+        assert message is not None  # noqa: S101 - for the type checker: deleting its chat cancels the job
+        state = "complete" if error is None else "aborted_by_worker"
+        job.put(End(replace(message, state=state).to_json(), error), self._clock())
+        self._jobs.pop(job.message_id, None)
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from oa_client.local import LocalServer
-from oa_client.local._events import Pace
+from oa_client.local import LocalServer, Settings
 from tests.local.support import Puppet, User
 
 
@@ -20,9 +19,8 @@ def puppet() -> Puppet:
 @pytest.fixture
 def server(puppet: Puppet) -> Iterator[LocalServer]:
     """A server with the puppet, which says "pending" as soon as it can and lets everybody sign in."""
-    server = LocalServer(puppet, debug_login=True)
-    server._pace = Pace(pending=0.01)
-    with server:
+    settings = Settings(pending_event_interval=0.01)
+    with LocalServer(puppet, debug_login=True, settings=settings) as server:
         yield server
         puppet.release()
 

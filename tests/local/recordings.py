@@ -1,36 +1,38 @@
-"""Recordings of the real server: their requests, sent to the local one, and bodies that can be compared."""
+"""Recordings of the real server: their requests, sent to the local one."""
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import requests
 
 from oa_client.local import LocalServer
-from tests.local.support import PATIENCE, User, trusted_client
+from tests.local.support import MODEL, PATIENCE, User, trusted_client
+from tests.local.told import (
+    CURSOR,
+    ID,
+    body_of,
+    comparable,
+    cursor_of,
+    decoded,
+    events_of,
+    framed,
+    headers_of,
+    listed_chat_ids,
+    load,
+    makes_chat,
+    mentioned,
+    parsed,
+    told_messages,
+)
 
-TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
 ROOT = "http://127.0.0.1:8100"  # where the real server was
-ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 PLUGIN = re.compile(r"/plugins/\w+/")
-CURSOR = re.compile(r"MDZi[A-Za-z0-9]{44}")
+MODEL_NAME = re.compile(r'"model_config_name": "(OA_SFT_Pythia_12B_4|_lorem|distilgpt2)"')
 UNKNOWN = "06b00000-0000-7000-8000-000000000000"
-
-VARYING = {"created_at", "modified_at", "seed", "model_id", "access_token"}
-"""The fields that differ from one run to the next, or from one model to the other."""
-
-PLUGIN_WORDS = {
-    *("name_for_model", "name_for_human", "description_for_human", "description_for_model"),
-    *("logo_url", "contact_email", "legal_info_url"),
-}
-"""What a plugin says of itself. The real server had others."""
 
 NAMES = {
     "inference/auth_bearer": "authbearer-373c4a",
@@ -42,33 +44,56 @@ NAMES = {
 }
 """The users of the recordings that tell the name, or in which it matters that the user is new."""
 
-LISTING = ("list_chats", "hide_all", "account_delete")
+SENT_HEADERS = (
+    *("Content-Type", "Accept", "Authorization", "TrustedClient", "Refresh", "Cookie", "Origin", "If-None-Match"),
+    "Access-Control-Request-Method",
+)
+"""The recorded headers that are sent again."""
+
+LISTING = ("list_chats", "hide_all", "account_delete", "http_misc", "auth_cookie")
 """Recordings whose lists hold chats that were made before."""
 
 K50 = {"top_k": 50, "top_p": 0.95, "temperature": 0.75, "repetition_penalty": 1.2, "max_new_tokens": 1024}
 """What the recorder asked for when it made what a recording presupposes."""
 
 
+class Clock:
+    """The time of a replay, in seconds since 1970: that of the recording, from `START` on."""
+
+    START = 1_800_000_000.0
+
+    def __init__(self) -> None:
+        self.now = self.START
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
 class Actor:
-    """A backend that plays the script of the recordings' worker."""
+    """
+    A backend that plays the part of the recordings' worker.
+
+    Attributes:
+        lines: what it says, by prompt; an error is raised.
+    """
 
     name = "actor"
     description = ""
     slots = 4
+    LINES = ("Hello", "!", " I", " am", " a", " scripted", " assistant", ".")
+
+    def __init__(self) -> None:
+        self.lines: dict[str, Sequence[str | Exception]] = {}
 
     def generate(
         self, messages: Sequence[Mapping[str, str]], sampling: Mapping[str, Any], cancelled: threading.Event
     ) -> Iterator[str]:
-        """Say what the prompt asks for."""
-        match messages[-1]["content"].split():
-            case ["SCRIPT", "slow", count, *_]:
-                yield from (f"t{index} " for index in range(int(count)))
-            case ["SCRIPT", "error_first"]:
-                raise RuntimeError(
-                    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048 (scripted)"
-                )
-            case _:
-                yield from ("Hello", "!", " I", " am", " a", " scripted", " assistant", ".")
+        """Say what was said to the prompt."""
+        for line in self.lines.get(messages[-1]["content"], self.LINES):
+            if isinstance(line, Exception):
+                raise line
+            yield line
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -82,8 +107,11 @@ class Replay:
         skipped: steps to leave out, by recording and label, "" being any.
     """
 
-    def __init__(self, server: LocalServer, name: str, skipped: Set[tuple[str, str]]) -> None:
+    def __init__(
+        self, server: LocalServer, clock: Clock, actor: Actor, name: str, skipped: Set[tuple[str, str]]
+    ) -> None:
         surface, _, short = name.partition("/")
+        self._clock = clock
         self.name = name
         user_name = NAMES.get(name)
         self.server = server
@@ -99,17 +127,23 @@ class Replay:
         self.steps = [
             step for step in self._all if not {("", step["label"]), (name, step["label"]), (name, "")} & skipped
         ]
-        self._about = dict(_told(self._all))
+        self._about = told_messages(self._all)
+        self._lines = actor.lines
+        for step in self._all:
+            self._instruct(actor, events_of(step["response"]))
         if short == "delete_chat":
             for step in self.steps:
                 self._presuppose(step)
         if short in LISTING:
-            made = {body["id"] for step in self._all if _is_chat(step["request"]) and (body := _body(step["response"]))}
-            for chat_id in sorted(_chat_ids(self.steps) - made):
+            made = {
+                body["id"] for step in self._all if makes_chat(step["request"]) and (body := body_of(step["response"]))
+            }
+            for chat_id in sorted(listed_chat_ids(self.steps) - made):
                 self.ids[chat_id] = self.user.create()
 
-    def send(self, step: Mapping[str, Any]) -> requests.Response:
+    def send(self, step: Mapping[str, Any], stream: bool = False) -> requests.Response:
         """Send one recorded request, after making what it presupposes."""
+        self._clock.now = self._clock.START + step["t_start"]
         self._presuppose(step)
         if step["label"] == "chat with a finished exchange":
             (chat_id,) = ID.findall(step["request"]["line"])
@@ -123,12 +157,44 @@ class Replay:
             headers={
                 name: self._header(name, value, step["label"])
                 for name, value in request["headers"]
-                if name in ("Content-Type", "Accept", "Authorization", "TrustedClient", "Refresh", "Cookie")
+                if name in SENT_HEADERS
             },
             data=body,
             allow_redirects=False,
             timeout=PATIENCE,
+            stream=stream,
         )
+
+    def compare(self, step: Mapping[str, Any], received: requests.Response, but: Set[str]) -> Any:
+        """Check that an answer is the recorded one, without some fields, and return its body."""
+        expected, answer = self.told(step), parsed(received.content)
+        self.learn(expected, answer)
+        self.compare_head(step, received)
+        wanted = comparable(expected, self.ids, but=but)
+        got = comparable(answer, {}, but=but)
+        assert wanted == got, step["label"]
+        if isinstance(expected, list) and events_of(step["response"]):
+            recorded = "".join(chunk["data"] for chunk in step["response"]["body_chunks"])
+            assert framed(recorded)
+            assert framed(received.text), step["label"]
+        return answer
+
+    def compare_head(self, step: Mapping[str, Any], received: requests.Response) -> None:
+        """Check that the status and the headers are the recorded ones."""
+        recorded = step["response"]
+        headers = headers_of(recorded["headers"], self.name)
+        assert int(recorded["status_line"].split()[1]) == received.status_code, step["label"]
+        assert headers == headers_of(received.headers.items(), self.name), step["label"]
+
+    def _instruct(self, actor: Actor, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the actor say what it says in a recorded stream."""
+        lines: list[str | Exception] = [event["text"] for event in events if event["event_type"] == "token"]
+        if not events or not (message := events[-1].get("message")):
+            return
+        if (error := events[-1].get("error")) is not None:
+            lines.append(RuntimeError(error))
+        prompt = self._about.get(message["parent_id"], {}).get("content")
+        actor.lines[prompt or message["parent_id"]] = lines
 
     def _header(self, name: str, value: str, label: str) -> str:
         """The recorded value, or what stands for a secret that was taken out of it."""
@@ -136,7 +202,13 @@ class Replay:
             return value
         user = self.other if label.startswith("foreign") else self.user
         if name == "Cookie":
-            return f"next-auth.session-token={user.session}"
+            session = self.server._accounts.tokens.make("local", "session", 0) if "expired" in label else user.session
+            half = len(session) // 2
+            for part, text in ((".0=", session[:half]), (".1=", session[half:]), ("=", session)):
+                value = value.replace(f"{part}<session jwt>", f"{part}{text}")
+            return value
+        if self.user.surface == "website":
+            return f"Bearer {user.session}"
         if name == "Refresh":
             return self._access if label == "access token as refresh" else value.replace("<token>", self._refresh)
         if name == "TrustedClient":
@@ -186,7 +258,7 @@ class Replay:
     def after(self, step: Mapping[str, Any], answer: Any) -> None:
         """Let an answer be written to its end if the recording does not read its events itself."""
         if isinstance(answer, dict) and answer.get("state") == "pending":
-            id = _body(step["response"])["id"]
+            id = body_of(step["response"])["id"]
             if not any("/events" in one["request"]["line"] and id in one["request"]["line"] for one in self._all):
                 self._finish(answer["chat_id"], answer["id"])
 
@@ -202,7 +274,7 @@ class Replay:
         return PLUGIN.sub("/plugins/calculator/", text.replace(ROOT, self.server.url))
 
     def _presuppose(self, step: Mapping[str, Any]) -> None:
-        for chat_id, message_id in _mentioned(step["request"]):
+        for chat_id, message_id in mentioned(step["request"]):
             self._prepare(chat_id, message_id, step)
 
     def _prepare(self, chat_id: str | None, message_id: str | None, step: Mapping[str, Any]) -> None:
@@ -214,7 +286,9 @@ class Replay:
         about = self._about.get(message_id, unknown)
         self._prepare(about["chat_id"], None, step)
         chat = self.ids[about["chat_id"]]
-        prompt = "SCRIPT slow 6" if self.name.endswith("stream_bad_targets") else "SCRIPT normal"
+        prompter = message_id if about["role"] == "prompter" else about["parent_id"]
+        prompt = self._about.get(prompter or "", {}).get("content") or (prompter if prompter in self._lines else "")
+        prompt = prompt or "SCRIPT normal"
         if about["role"] == "prompter":
             self.ids[message_id] = self.user.post_prompt(chat, content=prompt).json()["id"]
             self._prompts[about["chat_id"]] = message_id
@@ -240,115 +314,6 @@ class Replay:
                 continue
 
     def _translated(self, text: str) -> str:
+        text = MODEL_NAME.sub(f'"model_config_name": "{MODEL}"', text)
         text = ID.sub(lambda match: self.ids.get(match[0], match[0]), self._located(text))
-        return CURSOR.sub(lambda match: _cursor(self.ids[_decoded(match[0])]), text)
-
-
-def load(name: str) -> dict[str, Any]:
-    """One recording, by its surface and name."""
-    loaded: dict[str, Any] = json.loads((TRANSCRIPTS / f"{name}.json").read_text())
-    return loaded
-
-
-def parsed(content: bytes) -> Any:
-    """A body as a value: events as their list, JSON as what it says, a page as its kind, else text."""
-    text = content.decode(errors="replace")
-    if text.startswith("<!DOCTYPE html>"):
-        return "a page"
-    if text.startswith(("data: ", ": ping")):
-        events = [json.loads(line[6:]) for line in text.split("\r\n") if line.startswith("data: ")]
-        return [event for event in events if event["event_type"] != "pending"]
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _body(response: Mapping[str, Any]) -> Any:
-    return parsed("".join(chunk["data"] for chunk in response["body_chunks"]).encode("latin-1"))
-
-
-def comparable(value: Any, ids: Mapping[str, str], name: str = "") -> Any:
-    """A body without what varies, its ids replaced by those of this run."""
-    if isinstance(value, dict):
-        return {key: "its own" if key in PLUGIN_WORDS else comparable(item, ids, key) for key, item in value.items()}
-    if name in VARYING:
-        return type(value).__name__
-    if isinstance(value, list):
-        items = [comparable(item, ids) for item in value]
-        if items and isinstance(items[0], dict) and "parameter_configs" in items[0]:
-            return items[0]["parameter_configs"]
-        if items and isinstance(items[0], dict) and "plugin_config" in items[0]:
-            return items[:1]
-        return sorted(items, key=lambda item: item["id"]) if name == "messages" else items
-    if isinstance(value, str):
-        if CURSOR.fullmatch(value):
-            return comparable(base64.b64decode(value).decode(), ids)
-        if name in ("next", "prev"):
-            value = _decoded(value)
-        return ids.get(value, value).strip()
-    return value
-
-
-def _decoded(cursor: str) -> str:
-    try:
-        return base64.b64decode(cursor, validate=True).decode()
-    except ValueError:
-        return cursor
-
-
-def _cursor(chat_id: str) -> str:
-    return base64.b64encode(chat_id.encode()).decode()
-
-
-def _chat_ids(steps: Sequence[Mapping[str, Any]]) -> set[str]:
-    lists = [body["chats"] for step in steps if isinstance(body := _body(step["response"]), dict) and "chats" in body]
-    return {chat["id"] for chats in lists for chat in chats}
-
-
-def _mentioned(request: Mapping[str, Any]) -> Iterator[tuple[str | None, str | None]]:
-    """The ids of the chat and of a message that a request presupposes."""
-    target = urlsplit(request["line"].split()[1])
-    query = {key: values[0] for key, values in parse_qs(target.query).items()}
-    body = parsed((request.get("body") or "").encode())
-    fields = body if isinstance(body, dict) else {}
-    path = re.match(r"/chats/([^/]+)(?:/messages/([^/]+))?", target.path)
-    chat_id = path[1] if path else query.get("chat_id") or fields.get("chat_id")
-    message_id = (path[2] if path else None) or query.get("message_id")
-    message_id = message_id or fields.get("message_id")
-    for id in (message_id, *_inferior(fields), fields.get("parent_id"), fields.get("active_thread_tail_message_id")):
-        yield _real(chat_id), _real(id)
-
-
-def _inferior(fields: Mapping[str, Any]) -> list[Any]:
-    ids = fields.get("inferior_message_ids")
-    return ids if isinstance(ids, list) else []
-
-
-def _is_chat(request: Mapping[str, Any]) -> bool:
-    """Whether the request makes a chat."""
-    return request["line"].split()[:2] in (["POST", "/chats"], ["POST", "/api/chat"])
-
-
-def _real(id: Any) -> str | None:
-    return id if isinstance(id, str) and ID.fullmatch(id) else None
-
-
-def _told(steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the recorded answers tell about messages, by id."""
-    for step in steps:
-        for message in _messages(_body(step["response"])):
-            if (parent_id := message["parent_id"]) is not None and message["role"] == "assistant":
-                yield parent_id, {"role": "prompter", "parent_id": None, "chat_id": message["chat_id"]}
-            yield message["id"], {**message, "label": step["label"]}
-
-
-def _messages(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if "parent_id" in value and "role" in value:
-            yield value
-        for item in value.values():
-            yield from _messages(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _messages(item)
+        return CURSOR.sub(lambda match: cursor_of(self.ids[decoded(match[0])]), text)

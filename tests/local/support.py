@@ -36,9 +36,29 @@ class Play:
         for piece in pieces:
             self.lines.put(piece)
 
+    def say_and_wait(self, *pieces: str) -> None:
+        """Have pieces of text written, and wait until the server has them."""
+        written = threading.Event()
+        self.say(*pieces, written)
+        assert written.wait(PATIENCE)
+
     def finish(self, *pieces: str) -> None:
         """Say the last pieces and end the answer."""
         self.say(*pieces, None)
+
+    def read(self) -> Iterator[Any]:
+        """What was said, as it is said."""
+        self.started.set()
+        try:
+            while (line := self.lines.get(timeout=PATIENCE)) is not None:
+                if isinstance(line, BaseException):
+                    raise line
+                if isinstance(line, threading.Event):
+                    line.set()
+                else:
+                    yield line
+        finally:
+            self.ended.set()
 
 
 class Puppet:
@@ -74,14 +94,7 @@ class Puppet:
         """Say what the test has said."""
         play = self.play(messages[-1]["content"])
         play.messages, play.sampling, play.cancelled = messages, sampling, cancelled
-        play.started.set()
-        try:
-            while (line := play.lines.get(timeout=PATIENCE)) is not None:
-                if isinstance(line, BaseException):
-                    raise line
-                yield line
-        finally:
-            play.ended.set()
+        yield from play.read()
 
     def close(self) -> None:
         """Note that it was called."""

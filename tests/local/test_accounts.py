@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from oa_client.local import LocalServer
+from oa_client.local import LocalServer, Settings
 from tests.local.support import PATIENCE, Puppet, User, trusted_client
 
 
@@ -93,8 +93,8 @@ def test_odd_names(server: LocalServer, path: str, status: int, capfd: pytest.Ca
     ],
 )
 def test_tokens_of_a_login_expire(puppet: Puppet, minutes: float, expected: tuple[int, Any]) -> None:
-    """After `token_minutes`; the server's own token does not."""
-    with LocalServer(puppet, debug_login=True, token_minutes=minutes) as server:
+    """After `access_token_minutes`; the server's own token does not."""
+    with LocalServer(puppet, debug_login=True, settings=Settings(access_token_minutes=minutes)) as server:
         pair = sign_in(server, "jane")
 
         assert check(server, pair["access_token"]["access_token"]) == expected
@@ -105,8 +105,8 @@ def test_tokens_of_a_login_expire(puppet: Puppet, minutes: float, expected: tupl
 @pytest.mark.parametrize("minutes", [-1, float("nan")])
 def test_an_impossible_time_is_refused(minutes: float) -> None:
     """Before anything is opened."""
-    with pytest.raises(ValueError, match="tokens cannot be good for"):
-        LocalServer("lorem", token_minutes=minutes)
+    with pytest.raises(ValueError, match="access_token_minutes cannot be"):
+        Settings(access_token_minutes=minutes)
 
 
 def test_tokens_of_another_server_or_surface_are_refused(server: LocalServer) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from oa_client.local import LocalServer
+from oa_client.local import LocalServer, Settings
 from tests.local.support import PATIENCE, Events, Puppet, User
 
 
@@ -102,7 +102,7 @@ def test_the_model_is_asked_the_thread_from_its_root(user: User, puppet: Puppet)
 
 
 def test_those_who_wait_are_told_their_place(user: User, puppet: Puppet) -> None:
-    """The answer being written is at 0 of 0; drafts behind it count from 1, and move up when it is done."""
+    """The answer being written is at 0; drafts behind it count from 1, and move up when it is done."""
     chat_id, first = user.ask("hi")
     assert puppet.play("hi").started.wait(PATIENCE)
     parent_id = user.message(chat_id, first).json()["parent_id"]
@@ -118,7 +118,7 @@ def test_those_who_wait_are_told_their_place(user: User, puppet: Puppet) -> None
             continue
 
     assert places == [
-        {"event_type": "pending", "queue_position": 0, "queue_size": 0},
+        {"event_type": "pending", "queue_position": 0, "queue_size": 2},
         {"event_type": "pending", "queue_position": 1, "queue_size": 2},
         {"event_type": "pending", "queue_position": 2, "queue_size": 2},
     ]
@@ -160,8 +160,9 @@ def test_a_second_reader_goes_on_where_the_first_has_left(user: User, puppet: Pu
     assert user.wait_for(chat_id, answer_id, "complete")["content"] == "abc"
 
 
-def test_unread_pieces_wait_for_the_next_reader(user: User, puppet: Puppet) -> None:
-    """A second reader of an unfinished answer gets exactly the pieces that the first one did not."""
+def test_unread_pieces_wait_for_the_next_reader(server: LocalServer, puppet: Puppet) -> None:
+    """A second reader of an unfinished answer gets exactly the pieces that the first one did not: see test_traps."""
+    user = User(server, "inference")
     chat_id, answer_id = user.ask("hi")
     play = puppet.play("hi")
     with user.events(chat_id, answer_id) as events:
@@ -377,11 +378,7 @@ def test_a_second_question_cancels_the_first_while_it_waits(user: User, puppet: 
 def test_a_stream_pings() -> None:
     """Comments come in between, whatever else flows."""
     puppet = Puppet()
-    server = LocalServer(puppet)
-    from oa_client.local._events import Pace
-
-    server._pace = Pace(pending=60, ping=0.01)
-    with server:
+    with LocalServer(puppet, settings=Settings(pending_event_interval=60, ping_interval=0.01)) as server:
         user = User(server, "inference")
         with user.events(*user.ask("hi")) as events:
             line = next(line for line in events.response.iter_lines(chunk_size=1) if line)

@@ -107,8 +107,11 @@ def test_a_token_of_ones_own() -> None:
         chat_id = User(server, "inference").create()
         listed = User(server, "website").send("GET", "/api/chat").json()["chats"]
         user_id = User(server, "inference").send("GET", "/auth/check").json()
-        server.token, server.cookies = TOKEN + "x", {"next-auth.session-token": TOKEN[:-1]}
-        refused = [User(server, surface).send("GET", path).status_code for surface, path in SURFACES]
+        refused = []
+        for surface, path in SURFACES:
+            outsider = User(server, surface)
+            outsider.token, outsider.session = TOKEN + "x", TOKEN[:-1]
+            refused.append(outsider.send("GET", path).status_code)
 
     assert [chat["id"] for chat in listed] == [chat_id]
     assert user_id == "local"

@@ -307,6 +307,7 @@ def test_the_public_names() -> None:
         "LocalServer",
         "LocalServerError",
         "ModelFile",
+        "Settings",
         "download_model",
         "shared_server",
     }

@@ -2,108 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import urlsplit
-
 import pytest
 
 from oa_client.local import LocalServer
-from tests.local.recordings import Actor, Replay, comparable, load, parsed
+from tests.local.fidelity import (
+    DEVIATIONS,
+    DIFFERENT,
+    DOCUMENT,
+    OUTSIDE,
+    PARTLY,
+    PERFORMED,
+    REPLAYED,
+    SKIPPED,
+    recordings,
+    written,
+)
+from tests.local.performance import Performance, Stage, has_pending_events
+from tests.local.recordings import Actor, Clock, Replay
 from tests.local.support import PATIENCE
+from tests.local.told import load, settings_of
 
-BOTH = (
-    "create_chat",
-    "create_chat_new_user",
-    "get_chat",
-    "update_chat",
-    "delete_chat",
-    "list_chats",
-    "prompter_message",
-    "assistant_message_ok",
-    "assistant_message_errors",
-    "stream_normal",
-    "stream_error_first",
-    "stream_bad_targets",
-    "stream_finished_message",
-    "stream_http_methods",
-    "vote_eval_report",
-    "models_plugins",
-    "account_delete",
-)
-
-RECORDINGS = (
-    *(f"{surface}/{name}" for name in BOTH for surface in ("inference", "website")),
-    *(f"inference/{name}" for name in ("auth_bearer", "auth_refresh", "auth_trusted_client", "hide_all")),
-)
-
-COMPARED_HEADERS = {
-    "inference": ("content-type", "allow", "location", "cache-control", "x-accel-buffering", "transfer-encoding"),
-    "website": ("content-type", "connection", "keep-alive", "cache-control", "transfer-encoding"),
-}
-
-DEVIATIONS = {
-    "operation": "the routes of those who run the server, /workers and /admin, are not there",
-    "signed": "every token has an expiry, be it never; there is none without one that could be refused",
-    "elsewhere": "no other server is asked for a plugin, and the reason says so",
-    "head": "HEAD on the website's events answers at once instead of eating the whole stream",
-    "cut": "the recording holds only the beginning of the body",
-    "late": "the error was over before the recorder opened the stream, so that it saw nothing",
-    "gzip": "nothing is compressed, nor are there ETags",
-    "page": "the website's page of 20 was recorded with more chats than the recording names",
-}
-"""Where the local server differs on purpose or for now."""
-
-SKIPPED = {
-    ("", "first message of 5000 chars: title is whole"): "cut",
-    ("", "2 MB content (no limit by default)"): "cut",
-    ("", "body over 1 MB (Next body parser)"): "cut",
-    ("inference/prompter_message", "list"): "cut",
-    ("inference/auth_bearer", "workers/sessions is open to all"): "operation",
-    ("inference/auth_bearer", "token without exp"): "signed",
-    ("inference/auth_refresh", "admin revokes"): "operation",
-    ("inference/models_plugins", "connection refused (3 tries)"): "elsewhere",
-    ("website/prompter_message", "list"): "cut",
-    ("website/stream_http_methods", "HEAD"): "head",
-    ("website/list_chats", ""): "page",
-    ("website/update_chat", "list with hidden: note active_thread_tail_message_id"): "page",
-    ("website/stream_error_first", "events"): "late",
-    ("website/stream_error_first", "final message by REST"): "late",
-    ("website/models_plugins", "with Accept-Encoding: gzip"): "gzip",
-}
-"""Steps that are not compared, by recording and label ("" being any), with the name of the deviation."""
+SLOTS = {"stream_in_progress_not_cancelled": 2, "stream_same_parent_not_cancelled": 2}
+"""How many answers the recorded worker wrote at once, where it was more than one."""
 
 
-@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("name", REPLAYED)
 def test_the_real_server_answered_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status, headers and body are those recorded, but for ids, times and the named deviations."""
+    """
+    Status, headers and body are those recorded, but for ids, times and the named deviations.
+
+    Events are the same one by one, but for pending ones, and written in the same way.
+    """
     monkeypatch.setattr("oa_client.local._work.HEAD_START", PATIENCE)
-    with LocalServer(Actor(), debug_login=True) as server:
-        replay = Replay(server, name, SKIPPED.keys())
+    clock, actor = Clock(), Actor()
+    but, _ = PARTLY.get(name.partition("/")[2], ("", ""))
+    server = LocalServer(actor, debug_login=True, settings=settings_of(name))
+    server._clock = clock
+    with server:
+        replay = Replay(server, clock, actor, name, SKIPPED.keys())
         for step in replay.steps:
-            received = replay.send(step)
-            expected, answer = replay.told(step), parsed(received.content)
-            replay.learn(expected, answer)
-            headers = headers_of(step["response"]["headers"], name)
-
-            assert int(step["response"]["status_line"].split()[1]) == received.status_code, step["label"]
-            assert headers == headers_of(received.headers.items(), name), step["label"]
-            assert comparable(expected, replay.ids) == comparable(answer, {}), step["label"]
-            replay.after(step, answer)
+            replay.after(step, replay.compare(step, replay.send(step), {but}))
 
 
-def test_every_deviation_has_a_step() -> None:
-    """The table of deviations names no more and no fewer than the steps give as their reason, and they are there."""
-    labels = {(name, step.get("label")) for name in RECORDINGS for step in load(name)["steps"]}
+@pytest.mark.parametrize("name", PERFORMED)
+def test_the_real_servers_streams_were_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Each reader hears what was recorded, in the same order, also when others read or have left; so it
+    is with places in the queue.
+    """
+    monkeypatch.setattr("oa_client.local._work.HEAD_START", 0)
+    short = name.partition("/")[2]
+    clock, stage = Clock(), Stage(SLOTS.get(short, 1))
+    # Without pending events readers keep their turn, on which it depends who hears what.
+    server = LocalServer(stage, settings=settings_of(name, 0.01 if has_pending_events(name) else PATIENCE))
+    server._clock = clock
+    with server:
+        try:
+            Performance(server, clock, stage, name, numbers=DIFFERENT.get(short) != "queue").play()
+        finally:
+            stage.release()
+
+
+def test_every_recording_has_its_place() -> None:
+    """All are compared in one way or the other, or not for a reason."""
+    assert sorted([*REPLAYED, *PERFORMED, *OUTSIDE]) == recordings()
+
+
+def test_every_deviation_is_shown_by_a_recording() -> None:
+    """The table of deviations names no more and no fewer than the recordings need, and the steps are there."""
+    labels = {(name, step.get("label")) for name in REPLAYED for step in load(name)["steps"]}
     known = labels | {("", label) for _, label in labels} | {(name, "") for name, _ in labels}
+    partly = {reason for _, reason in PARTLY.values()}
 
-    assert set(DEVIATIONS) == set(SKIPPED.values())
+    assert set(DEVIATIONS) == {*SKIPPED.values(), *OUTSIDE.values(), *DIFFERENT.values(), *partly}
     assert SKIPPED.keys() <= known
+    assert list(DEVIATIONS) == sorted(DEVIATIONS)
 
 
-def headers_of(headers: Any, name: str) -> dict[str, str]:
-    """The headers that are compared, without the address of the server."""
-    compared = COMPARED_HEADERS[name.partition("/")[0]]
-    found = {name.lower(): value for name, value in headers if name.lower() in compared}
-    if "location" in found:
-        found["location"] = urlsplit(found["location"])._replace(scheme="", netloc="").geturl()
-    return found
+def test_document_is_the_table() -> None:
+    """`docs/local-server-fidelity.md` has each row and each reason, in the same words, and no other."""
+    marks = ("## ", "| ", "- ")
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+
+    assert [line for line in lines if line.startswith(marks)] == [
+        line for line in written().splitlines() if line.startswith(marks)
+    ]

@@ -1,0 +1,88 @@
+"""Chats and messages, as they stood when they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FINISHED = frozenset({"complete", "aborted_by_worker"})
+"""The states whose events the server no longer gives. Cancelled and timed out are not among them."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """
+    One turn of a chat. An answer's `content` is None until it is complete.
+
+    `user_id` is the user whose chat it is in. `queued` is whether an answer was ever put into the
+    queue; one that was refused because that was full was not, and stays pending.
+    """
+
+    id: str
+    chat_id: str
+    user_id: str
+    parent_id: str | None
+    role: str
+    content: str | None
+    state: str
+    created_at: str
+    score: int
+    queued: bool
+    work_parameters: dict[str, Any] | None
+    used_plugin: dict[str, Any] | None
+    reports: Sequence[dict[str, str]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The message as the server sends it: every key always there, in this order."""
+        return {
+            "id": self.id,
+            "parent_id": self.parent_id,
+            "content": self.content,
+            "chat_id": self.chat_id,
+            "created_at": self.created_at,
+            "role": self.role,
+            "state": self.state,
+            "score": self.score,
+            "reports": self.reports,
+            "work_parameters": self.work_parameters,
+            "safe_content": None,
+            "safety_level": None,
+            "safety_label": None,
+            "safety_rots": None,
+            "used_plugin": self.used_plugin,
+        }
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation: a tree of messages, linked by their `parent_id`."""
+
+    id: str
+    user_id: str
+    created_at: str
+    modified_at: str
+    title: str | None
+    hidden: bool
+    allow_data_use: bool
+    active_thread_tail_message_id: str | None
+
+    def summary(self) -> dict[str, Any]:
+        """The chat as it stands in lists, where the active message is never told, even when it is set."""
+        return {
+            "id": self.id,
+            "created_at": self.created_at,
+            "modified_at": self.modified_at,
+            "title": self.title,
+            "hidden": self.hidden,
+            "allow_data_use": self.allow_data_use,
+            "active_thread_tail_message_id": None,
+        }
+
+    def to_json(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """The whole chat with its messages."""
+        return {
+            **self.summary(),
+            "active_thread_tail_message_id": self.active_thread_tail_message_id,
+            "messages": [message.to_json() for message in messages],
+        }

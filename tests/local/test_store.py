@@ -1,0 +1,393 @@
+"""A server that keeps its chats in a file: what the next one finds there, and which files it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from oa_client.local import LocalServer, LocalServerError, Settings
+from oa_client.local._accounts import User as Account
+from oa_client.local._database import APPLICATION, MIGRATIONS, Database
+from oa_client.local._registry import BACKENDS
+from oa_client.local._store import Store
+from tests.local.support import PATIENCE, Play, Puppet, User
+
+EAGER = Settings(pending_event_interval=0.01)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a store may be made."""
+    return tmp_path / "chats.db"
+
+
+@pytest.fixture
+def victim(file: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that serves from the file."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.local.victim", str(file)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("surface", ["inference", "website"])
+def test_a_restart_loses_nothing(file: Path, surface: str) -> None:
+    """The next server has the chats with all that was said about them, the users, and the same credentials."""
+    puppet = Puppet()
+    with LocalServer(puppet, store=file) as server:
+        user = User(server, surface)
+        chat_id, answer_id = user.ask("hi")
+        puppet.play("hi").finish("Hel", "lo 🙂")
+        user.wait_for(chat_id, answer_id, "complete")
+        User(server, "inference").send("POST", f"/chats/-/messages/{answer_id}/votes", json={"score": -1})
+        report = {"report_type": "spam", "reason": "why not"}
+        User(server, "inference").send("POST", f"/chats/-/messages/{answer_id}/reports", json=report)
+        user.update(chat_id, title="A title", allow_data_use=False, active_thread_tail_message_id=answer_id)
+        hidden = user.create()
+        user.update(hidden, hidden=True)
+        deleted = user.create()
+        user.delete(deleted)
+        jane = User(server, surface, "jane")
+        janes = jane.create()
+        before = user.chat(chat_id).json()
+        credentials = server.token, server.cookies, server.trusted_key
+    with LocalServer(Puppet(), store=str(file)) as server:
+        again, theirs = User(server, surface), User(server, surface)
+        theirs.token, theirs.session = jane.token, jane.session
+
+        assert (server.token, server.cookies, server.trusted_key) == credentials
+        assert again.chat(chat_id).json() == before
+        assert before["messages"][1]["score"] == -1
+        assert [dict(one, id="") for one in before["messages"][1]["reports"]] == [{"id": "", **report}]
+        assert again.chat(hidden).json()["hidden"] is True
+        assert again.chat(deleted).status_code == 404
+        assert theirs.chat(janes).status_code == 200
+        assert again.create() > janes
+
+
+def test_a_restart_keeps_who_has_left(file: Path) -> None:
+    """A deleted user stays deleted, and a session whose account is gone tells nothing."""
+    with LocalServer("lorem", store=file) as server:
+        User(server, "website").send("DELETE", "/api/account/delete")
+    with LocalServer("lorem", store=file) as server:
+        local = server._accounts.user("local")
+        session = User(server, "website").send("GET", "/api/auth/session")
+
+    assert local == Account("local", "website", "deleted_local", "Deleted User", deleted=True)
+    assert session.json() == {}
+
+
+@pytest.mark.parametrize("surface", ["inference", "website"])
+def test_a_killed_server_loses_nothing_that_it_told(
+    file: Path, victim: subprocess.Popen[str], surface: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    After SIGKILL in mid-answer, all is there that a client was told.
+
+    What was being written is aborted, what waited is written now, and what was refused or cancelled
+    stays so.
+    """
+    assert victim.stdout is not None
+    told = json.loads(victim.stdout.readline())
+    user = User(cast(LocalServer, SimpleNamespace(**told)), surface)
+    done = user.ask("go on")
+    user.wait_for(*done, "complete")
+    cancelled = user.ask("stall")
+    with user.events(*cancelled) as events:
+        while events.next()["event_type"] != "token":
+            continue
+        running = cancelled
+        cancelled = user.ask("first")
+        waiting = user.ask("second")
+        parent_id = user.message(*waiting).json()["parent_id"]
+        refused = user.post_answer(waiting[0], parent_id=parent_id)
+        acknowledged = [user.create() for _ in range(20)]
+        prompt = user.post_prompt(acknowledged[-1], content="the last words").json()
+        victim.send_signal(signal.SIGKILL)
+        victim.wait(PATIENCE)
+    puppet = Puppet()
+    puppet.play("second").finish("2")
+    with LocalServer(puppet, store=file, settings=EAGER) as server:
+        again = User(server, surface)
+        states = [again.message(*answer).json()["state"] for answer in (done, running, cancelled)]
+        second = again.wait_for(*waiting, "complete")
+        stub = again.chat(waiting[0]).json()["messages"][-1]
+        events_of_aborted = again.send("GET", again.events_path(*running))
+
+        assert refused.status_code == 503
+        assert states == ["complete", "aborted_by_worker", "cancelled"]
+        assert second["content"] == "2"
+        assert (stub["parent_id"], stub["state"]) == (parent_id, "pending")
+        assert events_of_aborted.content == b""
+        assert [again.chat(chat_id).status_code for chat_id in acknowledged] == [200] * 20
+        assert again.message(acknowledged[-1], prompt["id"]).json() == prompt
+        assert not puppet.play("first").started.is_set()
+        assert (server.token, server.cookies) == (told["token"], told["cookies"])
+
+
+def close_in_mid_answer(server: LocalServer, play: Play) -> None:
+    """Close the server, and end the answer when it is told to."""
+    closing = threading.Thread(target=server.close)
+    closing.start()
+    assert play.cancelled is not None
+    assert play.cancelled.wait(PATIENCE)
+    play.finish()
+    closing.join(PATIENCE)
+
+
+def test_closing_leaves_what_waits_to_the_next_server(file: Path) -> None:
+    """An answer in progress is aborted, one that waits is written after the restart."""
+    puppet = Puppet()
+    with LocalServer(puppet, store=file) as server:
+        user = User(server, "inference")
+        running = user.ask("one")
+        assert puppet.play("one").started.wait(PATIENCE)
+        waiting = user.ask("two")
+        close_in_mid_answer(server, puppet.play("one"))
+    puppet = Puppet()
+    with LocalServer(puppet, store=file, settings=EAGER) as server:
+        user = User(server, "inference")
+        with user.events(*waiting) as events:
+            puppet.play("two").finish("2")
+            last = list(events)[-1]
+
+        assert user.message(*running).json()["state"] == "aborted_by_worker"
+        assert last["message"]["content"] == "2"
+
+
+def test_what_waits_is_written_by_its_own_model(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart too, whatever answers by default then; by that one if the model is not there any more."""
+
+    def named(*names: str) -> list[Puppet]:
+        puppets = [Puppet() for _ in names]
+        for puppet, name in zip(puppets, names, strict=True):
+            puppet.name = name
+        monkeypatch.setitem(BACKENDS, "several", lambda: puppets)
+        return puppets
+
+    first, _, _ = named("one", "two", "three")
+    with LocalServer("several", store=file) as server:
+        user = User(server, "inference")
+        user.ask("wait")
+        assert first.play("wait").started.wait(PATIENCE)
+        chat_id = user.create()
+        prompt = user.post_prompt(chat_id, content="hi").json()["id"]
+        waiting = [
+            user.post_answer(chat_id, parent_id=prompt, model_config_name=name).json()["id"]
+            for name in ("one", "two", "three")
+        ]
+        close_in_mid_answer(server, first.play("wait"))
+    for puppet in named("new", "two", "one"):
+        puppet.play("hi").finish(puppet.name)
+    with LocalServer("several", store=file, settings=EAGER) as server:
+        user = User(server, "inference")
+        written = [user.wait_for(chat_id, answer_id, "complete")["content"] for answer_id in waiting]
+
+    assert written == ["one", "two", "new"]
+
+
+def test_what_has_waited_too_long_times_out_after_a_restart(file: Path) -> None:
+    """The time in which there was no server counts."""
+    puppet = Puppet()
+    with LocalServer(puppet, store=file) as server:
+        user = User(server, "inference")
+        user.ask("one")
+        assert puppet.play("one").started.wait(PATIENCE)
+        waiting = user.ask("two")
+        close_in_mid_answer(server, puppet.play("one"))
+    later = LocalServer(Puppet(), store=file, settings=EAGER)
+    later._clock = lambda: time.time() + 61
+    with later, User(later, "inference").events(*waiting) as events:
+        last = list(events)[-1]
+
+    assert (last["event_type"], last["error"]) == ("error", "Timeout")
+    assert last["message"]["state"] == "timeout"
+
+
+def test_the_file_is_for_its_owner_only(file: Path) -> None:
+    """It holds the secrets, and so does the log beside it."""
+    with LocalServer("lorem", store=file) as server:
+        User(server, "inference").create()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in file.parent.iterdir()}
+    left = [path.name for path in file.parent.iterdir()]
+
+    assert modes == {"chats.db": 0o600, "chats.db-wal": 0o600}
+    assert left == ["chats.db"]
+
+
+def test_a_file_is_one_servers_alone(file: Path) -> None:
+    """A second server is refused while the first one runs, and finds all afterwards."""
+    with LocalServer("lorem", store=file) as server:
+        chat_id = User(server, "inference").create()
+        with pytest.raises(LocalServerError, match=r"chats\.db: another server has it open"):
+            LocalServer("lorem", store=file).start()
+        assert User(server, "inference").create()
+    with LocalServer("lorem", store=file) as server:
+        assert User(server, "inference").chat(chat_id).status_code == 200
+
+
+def _newer(file: Path) -> None:
+    Database(file, b"key").close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA user_version = 1000")
+    connection.close()
+
+
+def _foreign(file: Path) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE cookies (value)")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        pytest.param(_newer, r"a newer oa-client has written it \(version 1000, this one knows \d+\)", id="newer"),
+        pytest.param(_foreign, "it belongs to another program", id="another program's"),
+        pytest.param(lambda file: file.write_text("Dear diary, " * 100), "file is not a database", id="no database"),
+        pytest.param(lambda file: file.mkdir(), "Is a directory", id="a directory"),
+        pytest.param(lambda file: file.symlink_to(file.parent / "no" / "where"), "No such file", id="nowhere"),
+    ],
+)
+def test_a_file_that_is_no_store_is_refused(file: Path, make: Any, reason: str) -> None:
+    """The error names it and says why; it stays as it is, and the port is free again."""
+    make(file)
+    before = file.read_bytes() if file.is_file() else None
+    server = LocalServer("lorem", store=file)
+    with pytest.raises(LocalServerError, match=f"cannot keep chats in .*chats.db: {reason}"):
+        server.start()
+    with pytest.raises(LocalServerError, match="before it is started"):
+        server.url  # noqa: B018 - the property is what raises
+
+    assert (file.read_bytes() if file.is_file() else None) == before
+
+
+def test_an_empty_file_becomes_a_store(file: Path) -> None:
+    """As one that was made for it beforehand."""
+    file.touch()
+    Database(file, b"key").close()
+    with sqlite3.connect(file) as connection:
+        marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    connection.close()
+
+    assert marks == [APPLICATION, len(MIGRATIONS)]
+
+
+@pytest.mark.parametrize("name", ["token", "cookies", "trusted_key"])
+def test_credentials_are_known_once_the_store_is_open(file: Path, name: str) -> None:
+    """Before that the error says so, and nothing is made; without a store they are there at once."""
+    server = LocalServer("lorem", store=file)
+    with pytest.raises(LocalServerError, match="once it is started"):
+        getattr(server, name)
+
+    assert not file.exists()
+    assert getattr(LocalServer("lorem"), name)
+
+
+def test_a_token_of_ones_own_goes_before_those_of_the_store(file: Path) -> None:
+    """It is known before the start, and signs the same user in; the store's credentials are there again without it."""
+    token = "correct-horse-battery-staple-0123456789"
+    with LocalServer("lorem", store=file) as server:
+        kept = server.token, server.cookies
+        chat_id = User(server, "inference").create()
+    named = LocalServer("lorem", store=file, token=token)
+    known = named.token, named.cookies
+    with named:
+        statuses = [User(named, surface).chat(chat_id).status_code for surface in ("inference", "website")]
+    with LocalServer("lorem", store=file) as server:
+        again = server.token, server.cookies
+
+    assert known == (token, {"next-auth.session-token": token})
+    assert statuses == [200, 200]
+    assert again == kept
+
+
+def test_a_full_disk_is_told_to_those_it_concerns(file: Path) -> None:
+    """A prompt that cannot be kept gets a 500, an answer the error event; what was kept before stays."""
+    puppet = Puppet()
+    with LocalServer(puppet, store=file, settings=EAGER) as server:
+        user = User(server, "inference")
+        chat_id, answer_id = user.ask("hi")
+        assert puppet.play("hi").started.wait(PATIENCE)
+        database = server._database
+        assert database is not None
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        refused = user.post_prompt(user.create(), content="x" * 20_000)
+        with user.events(chat_id, answer_id) as events:
+            puppet.play("hi").finish("y" * 20_000)
+            last = list(events)[-1]
+    with LocalServer("lorem", store=file) as server:
+        chat = User(server, "inference").chat(chat_id).json()
+
+    assert refused.status_code == 500
+    assert last["error"] == "the answer cannot be stored: database or disk is full"
+    assert last["message"]["state"] == "aborted_by_worker"
+    assert [message["state"] for message in chat["messages"]] == ["manual", "aborted_by_worker"]
+
+
+def test_ids_grow_although_the_clock_was_put_back(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chat made now comes after those of the last server, whatever the time."""
+    database = Database(file, b"key")
+    database.execute("INSERT INTO user VALUES ('jane', 'debug', 'jane', 'Jane', 0)")
+    older = Store(database).create_chat("jane")
+    database.close()
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    database = Database(file, b"key")
+    newer = Store(database).create_chat("jane")
+    database.close()
+
+    assert newer.id > older.id
+
+
+def test_no_chat_is_left_without_its_user(file: Path) -> None:
+    """Foreign keys are watched."""
+    database = Database(None, b"key")
+    with pytest.raises(sqlite3.IntegrityError):
+        Store(database).create_chat("nobody")
+    database.close()
+
+
+def test_a_chat_takes_with_it_what_was_said_about_it() -> None:
+    """Messages, reports and evaluations are gone with it, however long it was, and those of others stay."""
+    database = Database(None, b"key")
+    database.execute("INSERT INTO user VALUES ('jane', 'debug', 'jane', 'Jane', 0)")
+    store = Store(database)
+    kept, gone = store.create_chat("jane"), store.create_chat("jane")
+    for chat in (kept, gone):
+        parent_id = None
+        for _ in range(1100):  # deeper than SQLite lets triggers go
+            message = store.add_prompt(chat, parent_id, "x")
+            parent_id = message.id
+        store.add_report(message, "spam", "x")
+        store.add_evaluation(message, ["another"])
+    store.delete_chat(gone)
+    counts = [
+        database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - of the next line's names
+        for table in ("chat", "message", "report", "evaluation")
+    ]
+    database.close()
+
+    assert counts == [1, 1100, 1, 1]
+
+
+def test_without_a_store_nothing_is_written() -> None:
+    """All is in memory."""
+    before = set(os.listdir())
+    with LocalServer("lorem") as server:
+        User(server, "inference").create()
+
+    assert set(os.listdir()) == before
