@@ -9,7 +9,7 @@ import socket
 from oa_client.local._errors import LocalServerError
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 128
+BACKLOG = 1024  # connections that may wait to be taken; one too many would wait a second
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
