@@ -75,6 +75,7 @@ def test_the_end_may_go_to_one_who_has_left(patient: LocalServer, puppet: Puppet
         user.settle()
         play.say_and_wait("c")
         assert tokens(events, 1) == ["c"]
+        user.settle()
         play.finish()
         user.wait_for(*answer, "complete")
         patient.close()
