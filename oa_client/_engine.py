@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ._cleanup import DEADLINE, Cleanup, start_all
 from ._credentials import Credentials, Login
-from ._errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError
+from ._errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError, reworded
 from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._models import ModelInfo, Plugin, Sampling, Timeout, did_you_mean
@@ -228,14 +228,11 @@ class Engine:
                 exchange.send(exchange.surface.get_chat(chat_id))
             except OAError:
                 raise error from None
-            raise RateLimitError(
+            raise reworded(
+                error,
+                RateLimitError,
                 f"{error}: this is probably the rate limit (the real server allows 20 answers in about 11 minutes, "
                 "and counts refused ones): wait some minutes",
-                status=error.status,
-                detail=error.detail,
-                method=error.method,
-                path=error.path,
-                response=error.response,
             ) from error
 
     def _complete(self, exchange: Exchange, question: Question) -> Question:

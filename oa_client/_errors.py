@@ -148,6 +148,18 @@ class APIError(OAError, requests.HTTPError, RuntimeError):
         self.request = None if response is None else response.request
 
 
+def reworded(error: APIError, kind: type[APIError], message: str) -> APIError:
+    """Return an error of another kind, with other words, for the same answer of the server."""
+    return kind(
+        message,
+        status=error.status,
+        detail=error.detail,
+        method=error.method,
+        path=error.path,
+        response=error.response,
+    )
+
+
 class AuthError(APIError):
     """
     401 or 403, or the website's word that nobody is signed in: expired, never valid, or banned.

@@ -7,7 +7,7 @@ import os
 from ._cookies import Cookies
 from ._credentials import Credentials, Login, TrustedClient
 from ._engine import Engine
-from ._errors import AuthError, ConfigurationError, OAError
+from ._errors import AuthError, ConfigurationError, OAError, reworded
 from ._models import Timeout, User
 from ._question import check_name, check_text
 from ._retry import Retry
@@ -93,11 +93,8 @@ def _log_in(engine: Engine, username: str) -> str:
             providers = engine.send(lambda _: list_providers())
         except OAError:
             raise error from None
-        raise AuthError(
+        raise reworded(
+            error,
+            AuthError,
             f"{error}; GET /auth/providers names: {', '.join(providers) or 'none'}",
-            status=error.status,
-            detail=error.detail,
-            method=error.method,
-            path=error.path,
-            response=error.response,
         ) from error

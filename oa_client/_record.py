@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from ._cleanup import blocking_state
 from ._engine import Engine
-from ._errors import APIError, ConfigurationError, NotFoundError, OAError, RateLimitError
+from ._errors import APIError, ConfigurationError, NotFoundError, OAError, RateLimitError, reworded
 from ._exchange import Exchange
 from ._models import Message, did_you_mean, show
 from ._question import check_id, check_text
@@ -142,13 +142,10 @@ class Record:
             if not is_missing:
                 raise
             said = f": {error.detail}" if error.detail else ""
-            raise NotFoundError(
+            raise reworded(
+                error,
+                NotFoundError,
                 f"there is no chat {self.id} here, or it is another user's{said}",
-                status=error.status,
-                detail=error.detail,
-                method=error.method,
-                path=error.path,
-                response=error.response,
             ) from error
 
     def _load(self, exchange: Exchange) -> Transcript:
