@@ -15,7 +15,7 @@ import requests
 
 from oa_client.local import LocalServer
 from tests.local.recordings import Actor, Clock, Replay
-from tests.local.support import PATIENCE, Play, User
+from tests.local.support import PATIENCE, Play, User, workers_of
 from tests.local.told import comparable, framed, load
 
 Step = Mapping[str, Any]
@@ -106,6 +106,8 @@ class Performance(Replay):
         self._users = {"": self.user}
         self._blockers: list[Play] = []
         self._readers: dict[int, Reader] = {}
+        self._open_streams: set[int] = set()
+        self._left: list[str] = []  # ids of the answers whose readers have left
         self._made: list[str] = []  # ids of answers, in their order in the queue
         self._answers: dict[str, Answer] = {}
         self._scenes: list[tuple[float, int, Callable[[], None]]] = []
@@ -155,6 +157,7 @@ class Performance(Replay):
                     self._made.append(id)
             return
         reader = self._readers[number] = Reader(self.send(step, stream=True))
+        self._open_streams.add(number)
         self.compare_head(step, reader.response)
         self.user.settle()
 
@@ -183,12 +186,18 @@ class Performance(Replay):
 
     def _leave(self, number: int, step: Step) -> None:
         """Leave a stream, or make sure that it is over."""
-        reader = self._readers[number]
+        reader, id = self._readers[number], _stream_of(step) or ""
         if step["response"]["ended"] == "complete":
             assert reader.next() is None, step["label"]
+        else:
+            self._left.append(id)
         assert framed(reader.content.decode()[: reader._read]), step["label"]
         reader.response.close()
-        self.user.settle()
+        self._open_streams.discard(number)
+        if self.user.surface == "website":
+            self.user.until_haunted(self.ids[id], sum(one == id for one in self._left))
+        else:
+            self.user.until(lambda: len(workers_of(self.server)._readers) <= len(self._open_streams))
 
     def _say(self, id: str) -> None:
         """Have the model say the next token."""

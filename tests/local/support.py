@@ -7,7 +7,7 @@ import json
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ import requests
 
 from oa_client.local import LocalServer
 from oa_client.local._accounts import User as Account
+from oa_client.local._work import Workers
 
 PATIENCE = 30  # seconds after which a test that waits for something has failed
 MODEL = "OA_SFT_Llama_30B_6"
@@ -223,6 +224,31 @@ class User:
         """
         for _ in range(3):
             self.send("GET", "/api/chat/models" if self.surface == "website" else "/configs/model_configs")
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something to be noticed by the server's loop."""
+        for _ in range(1000):
+            if condition():
+                break
+            self.settle()
+        assert condition()
+        self.settle()
+
+    def until_nobody_reads(self) -> None:
+        """Wait until the inference server has noticed that all readers have left."""
+        workers = workers_of(self.server)
+        self.until(lambda: not workers._readers)
+
+    def until_haunted(self, message_id: str, times: int) -> None:
+        """Wait until the website has noticed that so many readers of an answer have left."""
+        jobs = workers_of(self.server)._jobs
+        self.until(lambda: message_id not in jobs or jobs[message_id].over or len(jobs[message_id].ghosts) >= times)
+
+
+def workers_of(server: LocalServer) -> Workers:
+    """What goes on within a server."""
+    assert server._serving is not None
+    return server._serving._workers
 
 
 def trusted_client(server: LocalServer, **changes: Any) -> str:

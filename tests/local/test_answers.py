@@ -169,7 +169,7 @@ def test_unread_pieces_wait_for_the_next_reader(server: LocalServer, puppet: Pup
         play.say("a")
         while events.next()["event_type"] == "pending":
             continue
-    user.settle()
+    user.until_nobody_reads()
     play.say("b", "c")
     with user.events(chat_id, answer_id) as events:
         received = [events.next(), events.next()]

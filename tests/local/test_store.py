@@ -339,6 +339,30 @@ def test_a_full_disk_is_told_to_those_it_concerns(file: Path) -> None:
     assert [message["state"] for message in chat["messages"]] == ["manual", "aborted_by_worker"]
 
 
+def test_a_disk_that_takes_nothing_more(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The answer's reader hears of it, and so does the log; the next server finds the answer aborted."""
+    puppet = Puppet()
+    with LocalServer(puppet, store=file, settings=EAGER) as server:
+        user = User(server, "inference")
+        chat_id, answer_id = user.ask("hi")
+        assert puppet.play("hi").started.wait(PATIENCE)
+        database = server._database
+        assert database is not None
+        database.execute("PRAGMA query_only = ON")
+        with user.events(chat_id, answer_id) as events:
+            puppet.play("hi").finish("ho")
+            last = list(events)[-1]
+        listed = user.send("GET", "/chats").json()["chats"]
+    with LocalServer("lorem", store=file) as server:
+        state = User(server, "inference").message(chat_id, answer_id).json()["state"]
+
+    assert last["error"] == "the answer cannot be stored: attempt to write a readonly database"
+    assert last["message"]["state"] == "aborted_by_worker"
+    assert "cannot store that an answer is aborted_by_worker" in caplog.text
+    assert [chat["id"] for chat in listed] == [chat_id]
+    assert state == "aborted_by_worker"
+
+
 def test_ids_grow_although_the_clock_was_put_back(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chat made now comes after those of the last server, whatever the time."""
     database = Database(file, b"key")

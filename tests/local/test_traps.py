@@ -9,7 +9,7 @@ import pytest
 
 from oa_client.local import LocalServer, Settings
 from oa_client.local._job import Job
-from tests.local.support import PATIENCE, Events, Play, Puppet, User
+from tests.local.support import PATIENCE, Events, Play, Puppet, User, workers_of
 
 
 def tokens(events: Events, count: int) -> list[str]:
@@ -26,7 +26,10 @@ def leave(user: User, answer: tuple[str, str], play: Play, text: str) -> None:
     with user.events(*answer) as events:
         play.say(text)
         assert tokens(events, 1) == [text]
-    user.settle()
+    if user.surface == "website":
+        user.until_haunted(answer[1], 1)
+    else:
+        user.until_nobody_reads()
 
 
 @pytest.fixture
@@ -45,10 +48,10 @@ def test_the_website_reads_on_for_those_who_have_left(
     user = User(patient, "website")
     answer = user.ask("hi")
     play = puppet.play("hi")
-    for _ in range(readers):
+    for number in range(readers):
         with user.events(*answer):
             user.settle()
-        user.settle()
+        user.until_haunted(answer[1], number + 1)
     with user.events(*answer) as events:
         user.settle()
         for digit in "0123456789":
@@ -108,7 +111,7 @@ def test_head_eats_the_stream(server: LocalServer, puppet: Puppet) -> None:
     play = puppet.play("hi")
     play.say_and_wait("a", "b")
     head = user.send("HEAD", user.events_path(*answer))
-    user.settle()
+    user.until(workers_of(server)._jobs[answer[1]]._packets.empty)
     with user.events(*answer) as events:
         first = events.next()
 
@@ -120,17 +123,17 @@ def test_nobody_reads_on_when_nothing_can_come(server: LocalServer, puppet: Pupp
     """Readers for those who have left end with the answer, or with its chat."""
     user = User(server, "website")
     finished = user.ask("one")
-    for _ in range(2):
+    for number in range(2):
         with user.events(*finished):
             user.settle()
-        user.settle()
+        user.until_haunted(finished[1], number + 1)
     puppet.play("one").finish("1")
     user.wait_for(*finished, "complete")
     deleted = user.ask("two")
     assert puppet.play("two").started.wait(PATIENCE)
     with user.events(*deleted):
         user.settle()
-    user.settle()
+    user.until_haunted(deleted[1], 1)
     user.delete(deleted[0])
     user.settle()
     gc.collect()
