@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
         try:
             browser = launch(playwright)
         except Error as error:
-            pytest.skip(f"no Chromium; `playwright install chromium` brings one: {error}")
+            pytest.skip(f"no Chromium; `playwright install chromium` brings one: {error}")  # pip brings no browser
         yield browser
         browser.close()
 
