@@ -15,7 +15,7 @@ from environment import ROOT, prepare
 def main() -> int:
     """Run pytest in the project's environment; return its exit status."""
     python = prepare("dev") / "python"
-    # More at once than small machines have cores, as many tests wait for something; not many, as each may load the model.
+    # More at once than small machines have cores, as many tests wait; not many more, as each may load the model.
     command = [str(python), "-m", "pytest", "-n", "4", *sys.argv[1:]]
     return subprocess.run(command, cwd=ROOT).returncode  # noqa: S603 - our own words
 
