@@ -320,7 +320,7 @@ def test_trouble_of_another_reply_is_not_ours(script: OpenAssistantScript) -> No
     """If the message that is waited for cannot be read, the wait goes on to its limit."""
     script.events = lambda stream: stream.connection.wait_until_left()
     good, script.on_message = script.on_message, reply(response(200, b"<html>", {"connection": "close"}))
-    with Client(script.url, **script.credentials, timeout=Timeout(first_token=0.5)) as client:
+    with Client(script.url, **script.credentials, timeout=Timeout(first_token=2)) as client:
         first = client.stream("one")
         with pytest.raises(TransportTimeout):
             client.stream("two")
@@ -356,7 +356,7 @@ def test_answer_that_was_asked_for_is_looked_for(script: OpenAssistantScript) ->
 
     script.on_assistant = ask
     get_chat, script.on_chat = script.on_chat, look
-    with Client(script.url, **script.credentials, timeout=Timeout(read=0.3), max_retries=0) as client:
+    with Client(script.url, **script.credentials, timeout=Timeout(read=1), max_retries=0) as client:
         with pytest.raises(TransportTimeout):
             client.ask("Hi")
         assert stored.wait(20)
@@ -374,7 +374,7 @@ def test_answer_that_did_not_come_is_not_waited_for_longer(
     monkeypatch.setattr("oa_client._cleanup.FIRST_PAUSE", 60.0)
     monkeypatch.setattr("oa_client._cleanup.LAST_PAUSE", 60.0)
     script.on_assistant = stall
-    client = Client(script.url, **script.credentials, timeout=Timeout(read=0.3), max_retries=0)
+    client = Client(script.url, **script.credentials, timeout=Timeout(read=1), max_retries=0)
     with pytest.raises(TransportTimeout):
         client.ask("Hi")
 
@@ -385,7 +385,7 @@ def test_answer_that_did_not_come_is_not_waited_for_longer(
 def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript) -> None:
     """If the first answer stays pending, the second runs into its first-token limit, and leaves no chat."""
     script.events = lambda stream: stream.connection.wait_until_left()
-    with Client(script.url, **script.credentials, timeout=Timeout(first_token=0.5)) as client:
+    with Client(script.url, **script.credentials, timeout=Timeout(first_token=2)) as client:
         first = client.stream("one")
         with pytest.raises(TransportTimeout) as caught:
             client.stream("two")
