@@ -13,9 +13,6 @@ with Client() as client:
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from ._async import AsyncClient
-from ._async_chat import AsyncChat, AsyncChatList
-from ._async_stream import AsyncStream
 from ._browser import browser_cookies
 from ._chat import Chat
 from ._client import Client
@@ -99,11 +96,21 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 __version__: str
 
+if _TYPE_CHECKING:
+    from ._async import AsyncClient
+    from ._async_chat import AsyncChat, AsyncChatList
+    from ._async_stream import AsyncStream
+else:  # hidden, or a misspelt name would be an object to type checkers
 
-if not _TYPE_CHECKING:  # or a misspelt name would be a str to type checkers
+    def __getattr__(name: str) -> object:
+        # Each is a good part of the import, and many scripts do without: so they come when they are asked for.
+        if name in __all__:
+            from ._async import AsyncClient
+            from ._async_chat import AsyncChat, AsyncChatList
+            from ._async_stream import AsyncStream
 
-    def __getattr__(name: str) -> str:
-        # Looking the version up costs more than a fifth of the import, and few ask.
+            _show(AsyncChat, AsyncChatList, AsyncClient, AsyncStream)
+            return globals()[name]
         if name == "__version__":
             from importlib.metadata import version
 
@@ -111,8 +118,16 @@ if not _TYPE_CHECKING:  # or a misspelt name would be a str to type checkers
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-# The classes show where users find them, not where they are kept.
-for _name in __all__:
-    if isinstance(globals()[_name], type):
-        globals()[_name].__module__ = __name__
-del _name
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _show(*values: object) -> None:
+    """Have classes show where users find them, not where they are kept."""
+    for value in values:
+        if isinstance(value, type):
+            value.__module__ = __name__
+            globals()[value.__name__] = value
+
+
+_show(*[globals().get(name) for name in __all__])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ._cleanup import blocking_state
 from ._models import Message
@@ -12,8 +12,7 @@ from ._tree import Tree
 OPEN_STATES = frozenset({"pending", "in_progress"})
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """A prompt that stands in a chat."""
 
     id: str
@@ -26,8 +25,7 @@ class Prompt:
         return cls(message.id, message.parent_id, message.content)
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
+class Doubt(NamedTuple):
     """A prompt of which it is not known whether the server took it; nobody has asked for an answer to it."""
 
     parent_id: str | None
@@ -41,8 +39,7 @@ class Doubt:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """
     Which branch is in use.
 
@@ -66,8 +63,7 @@ class Branch:
         return Branch(self.doubt.parent_id, ends_there=self.doubt.parent_id is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """
     The end of the branch in use.
 

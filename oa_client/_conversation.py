@@ -234,7 +234,7 @@ class Conversation(Record):
             else:
                 state = self._wait_for(exchange, answer_id)
             if state == "complete":
-                end = replace(end, is_open=False)
+                end = end._replace(is_open=False)
             else:
                 failed.add(answer_id)
                 # The prompt may have another draft.

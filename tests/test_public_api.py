@@ -221,3 +221,17 @@ def test_import_brings_no_extra() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "[] False 1\n" == done.stdout
+
+
+def test_import_brings_no_async_library() -> None:
+    """Scripts of the blocking client do not pay for anyio; whoever asks for a name of the async one gets them all."""
+    code = (
+        "import sys, oa_client\n"
+        "print(sorted({'anyio', 'asyncio'} & sys.modules.keys()), {*oa_client.__all__} - {*dir(oa_client)})\n"
+        "oa_client.AsyncClient\n"
+        "print(sorted({'anyio', 'asyncio'} & sys.modules.keys()), sys.modules['oa_client._async_chat'].AsyncChat)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[] set()\n['anyio'] <class 'oa_client.AsyncChat'>\n" == done.stdout
