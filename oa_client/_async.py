@@ -7,6 +7,7 @@ over what they have read: a hop for each token would cost ten times as much as t
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -31,7 +32,9 @@ from ._poller import Poller
 from ._question import AnswerOptions, Messages, merge_options, read_question
 from ._stream import Reply
 
-if TYPE_CHECKING:
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
@@ -63,7 +66,7 @@ class AsyncClient:
         model: str | None = None,
         serialize: bool = True,
     ) -> None:
-        self._client = Client(
+        client = Client(
             base_url,
             cookies=cookies,
             token=token,
@@ -75,6 +78,10 @@ class AsyncClient:
             model=model,
             serialize=serialize,
         )
+        self._wrap(client)
+
+    def _wrap(self, client: Client) -> None:
+        self._client = client
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._poller = Poller(wake)
 
@@ -224,6 +231,6 @@ class AsyncClient:
 
 
 def _unpickle(cls: type[AsyncClient], wrapped: Client) -> AsyncClient:
-    client = cls(**wrapped.settings())
-    client._client = wrapped
+    client = cls.__new__(cls)
+    client._wrap(wrapped)
     return client

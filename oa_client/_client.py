@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -28,7 +29,9 @@ from ._target import Target, find_target
 from ._transport import Transport
 from ._wire import Surface, Website
 
-if TYPE_CHECKING:
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:
     from typing_extensions import Unpack
 
 #: seconds that `Client.close` waits for chats to be deleted.

@@ -5,8 +5,6 @@ In order: any number of `PendingEvent`, then of `TokenEvent` and `PluginEvent`, 
 An error is not an event here: it is raised.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

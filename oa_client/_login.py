@@ -9,7 +9,7 @@ from ._credentials import Credentials, Login, TrustedClient
 from ._engine import Engine
 from ._errors import AuthError, ConfigurationError, OAError, reworded
 from ._models import Timeout, User
-from ._question import check_name, check_text
+from ._question import check_name
 from ._retry import Retry
 from ._store import Store
 from ._target import Target, check_url, origin_name, signed_target
@@ -54,7 +54,6 @@ def login(
         raise ConfigurationError("login() takes exactly one of token=, cookies= and username=")
     url = check_url("base_url", base_url)
     check_name("username", username)
-    check_text("username", username)
     if username is None:
         target = signed_target(url, cookies, token, Website())
     else:

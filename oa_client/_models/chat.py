@@ -1,7 +1,5 @@
 """A chat, without its messages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,7 +35,7 @@ class ChatInfo:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
-    def from_json(cls, data: Any) -> ChatInfo:
+    def from_json(cls, data: Any) -> "ChatInfo":
         """
         Make a chat from the server's JSON object; the messages that may be in it are left out.
 
@@ -78,7 +76,7 @@ class ChatPage:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
-    def from_json(cls, data: Any) -> ChatPage:
+    def from_json(cls, data: Any) -> "ChatPage":
         """
         Make a page from the server's JSON object.
 

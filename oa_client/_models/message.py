@@ -1,7 +1,5 @@
 """One message of a chat."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -60,7 +58,7 @@ class Message:
         return self.content or ""
 
     @classmethod
-    def from_json(cls, data: Any) -> Message:
+    def from_json(cls, data: Any) -> "Message":
         """
         Make a message from the server's JSON object.
 

@@ -1,7 +1,5 @@
 """What a server answers with: its models and their presets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +28,7 @@ class Preset:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def from_json(cls, data: Any) -> Preset:
+    def from_json(cls, data: Any) -> "Preset":
         """
         Make a preset from the server's JSON object.
 
@@ -70,7 +68,7 @@ class ModelInfo:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def from_json(cls, data: Any) -> ModelInfo:
+    def from_json(cls, data: Any) -> "ModelInfo":
         """
         Make a model from the server's JSON object.
 

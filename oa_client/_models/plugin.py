@@ -1,7 +1,5 @@
 """A plugin: a tool that a model may use for its answer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +43,7 @@ class PluginConfig:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
-    def from_json(cls, data: Any) -> PluginConfig:
+    def from_json(cls, data: Any) -> "PluginConfig":
         """
         Make a plugin's configuration from the server's JSON object.
 
@@ -92,7 +90,7 @@ class Plugin:
         return self.config.name_for_human or self.config.name_for_model or None
 
     @classmethod
-    def from_json(cls, data: Any) -> Plugin:
+    def from_json(cls, data: Any) -> "Plugin":
         """
         Make a plugin from the server's JSON object.
 

@@ -1,7 +1,5 @@
 """How the model picks its tokens."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -67,7 +65,7 @@ class Sampling:
             raise ConfigurationError(f"sampling: preset must be the name of a preset, not {show(self.preset)}")
 
     @classmethod
-    def from_mapping(cls, data: Mapping[str, Any]) -> Sampling:
+    def from_mapping(cls, data: Mapping[str, Any]) -> "Sampling":
         """
         Make a value from a mapping with the attributes' names as keys.
 
@@ -80,7 +78,7 @@ class Sampling:
                 raise ConfigurationError(f"sampling: unknown key {show(name)}{did_you_mean(name, known)}")
         return cls(**data)
 
-    def over(self, base: Sampling) -> Sampling:
+    def over(self, base: "Sampling") -> "Sampling":
         """Return these values where they are set, those of `base` where not, and no preset."""
         return Sampling(**{**base.to_json(), **self.to_json()})
 

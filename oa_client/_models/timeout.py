@@ -1,7 +1,5 @@
 """How long to wait."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 from .._errors import ConfigurationError
@@ -42,7 +40,7 @@ class Timeout:
                 raise ConfigurationError(f"timeout: {item.name} must be seconds above 0, or None, not {show(value)}")
 
     @classmethod
-    def from_value(cls, value: Timeout | float | None) -> Timeout:
+    def from_value(cls, value: "Timeout | float | None") -> "Timeout":
         """
         Read the `timeout` argument: None is the defaults, a number sets `connect` and `read`.
 

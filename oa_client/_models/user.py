@@ -1,7 +1,5 @@
 """Who is signed in."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,7 +33,7 @@ class User:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
-    def from_json(cls, data: Any) -> User:
+    def from_json(cls, data: Any) -> "User":
         """
         Make a user from the inference server's JSON string, which is the id, or from the website's session.
 

@@ -18,6 +18,7 @@ from oa_client.local._settings import Settings
 from oa_client.local._tokens import Tokens
 
 LOCAL_USER = "local"
+SESSION_COOKIE = "next-auth.session-token"
 SESSION_MINUTES = 30 * 24 * 60
 NAME_CHARACTERS = 256
 

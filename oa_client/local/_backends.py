@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-MOST_WORDS = 500  # characters that are told of an error; a traceback in it would be much longer
+MOST_SAID = 500  # characters that are told of an error; a traceback in it would be much longer
 
 # A file's path up to its last part, on POSIX and Windows; the slashes of a URL, a date or "and/or" are none.
 _FOLDERS = re.compile(r"""(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+(?=[^\s/\\])""")
@@ -87,7 +87,7 @@ class Backend(Protocol):
 
 def words_of(error: BaseException) -> str:
     """
-    What a user is told of an error: its own words, at most `MOST_WORDS` characters of them.
+    What a user is told of an error: its own words, at most `MOST_SAID` characters of them.
 
     Paths are cut down to the name of the file, since whoever asks need not know where things are on
     the server's machine, and of a traceback in the words only the last line stays.
@@ -100,7 +100,7 @@ def words_of(error: BaseException) -> str:
     if _TRACEBACK in words:
         words = words.rstrip().rpartition("\n")[2]
     words = _FOLDERS.sub("", _QUOTED_FOLDERS.sub("", words)).strip()
-    return words[:MOST_WORDS] or type(error).__name__
+    return words[:MOST_SAID] or type(error).__name__
 
 
 class Lorem:

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from oa_client.local._accounts import LOCAL_USER, SESSION_MINUTES, Accounts
-from oa_client.local._session import COOKIE, Sessions
+from oa_client.local._accounts import LOCAL_USER, SESSION_COOKIE, SESSION_MINUTES, Accounts
+from oa_client.local._session import Sessions
 
 FOLDER = Path(__file__).with_name("page")
 PATH = "/chat"
@@ -77,7 +77,7 @@ class Page:
         # HEAD is what previews of links send: they must not use the code up.
         if code is not None and request.method == "GET" and self._accounts.codes.take(code):
             session = self._accounts.tokens.make(LOCAL_USER, "session", SESSION_MINUTES)
-            cookie = f"{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict"
+            cookie = f"{SESSION_COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict"
             return _enter({"set-cookie": cookie})
         if self._sessions.user_id(request) is None:
             return _file(request, "signin.html", 403)

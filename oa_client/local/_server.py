@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from oa_client.local._accounts import LOCAL_USER, Accounts
+from oa_client.local._accounts import LOCAL_USER, SESSION_COOKIE, Accounts
 from oa_client.local._backends import Backend
 from oa_client.local._clock import Clock
 from oa_client.local._database import Database
@@ -172,7 +172,7 @@ class LocalServer:
     @property
     def cookies(self) -> dict[str, str]:
         """The session cookie of the website surface, likewise."""
-        return {"next-auth.session-token": self._given or self._tokens().lasting(LOCAL_USER, "session")}
+        return {SESSION_COOKIE: self._given or self._tokens().lasting(LOCAL_USER, "session")}
 
     @property
     def trusted_key(self) -> str:

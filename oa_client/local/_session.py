@@ -10,11 +10,9 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oa_client.local._accounts import SESSION_MINUTES, Accounts
+from oa_client.local._accounts import SESSION_COOKIE, SESSION_MINUTES, Accounts
 from oa_client.local._http import header
 from oa_client.local._nextjs import json_response, text_response
-
-COOKIE = "next-auth.session-token"
 
 
 class Sessions:
@@ -64,7 +62,9 @@ class Sessions:
         )
         value = self._accounts.tokens.make(user_id, "session", SESSION_MINUTES)
         date = format_datetime(expires, usegmt=True)
-        response.headers.append("set-cookie", f"{COOKIE}={value}; Path=/; Expires={date}; HttpOnly; SameSite=Lax")
+        response.headers.append(
+            "set-cookie", f"{SESSION_COOKIE}={value}; Path=/; Expires={date}; HttpOnly; SameSite=Lax"
+        )
         return response
 
 
@@ -82,5 +82,5 @@ def _cookies(request: Request) -> Iterator[tuple[str, str]]:
     """Yield the cookies that make up the session."""
     for pair in header(request, b"cookie").decode("latin-1").split(";"):
         name, _, value = pair.strip().partition("=")
-        if name.startswith(COOKIE):
+        if name.startswith(SESSION_COOKIE):
             yield name, value

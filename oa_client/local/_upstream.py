@@ -7,7 +7,6 @@ Nothing that comes out of here holds the key: not an error, not what the server 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import os
 import queue
@@ -27,6 +26,7 @@ import urllib3.connection
 import urllib3.exceptions
 
 from oa_client.local._errors import LocalServerError
+from oa_client.local._host import is_loopback
 
 CONNECT_TIMEOUT = 10.0  # seconds
 LIST_TIMEOUT = 15.0  # seconds without a byte of the list of models
@@ -67,7 +67,7 @@ class Upstream:
         self._url = _checked(url)
         parts = urlsplit(self._url)
         self.origin = f"{parts.scheme}://{parts.netloc}"
-        self.is_loopback = _is_loopback(parts.hostname or "")
+        self.is_loopback = is_loopback(parts.hostname or "")
         self.is_exposed = bool(key) and parts.scheme == "http" and not self.is_loopback
         self._key = (key or "").strip()
         if self._key and not _KEY.fullmatch(self._key):
@@ -84,7 +84,7 @@ class Upstream:
             LocalServerError: if they cannot be had.
         """
         with self._session(_Line()) as session, self._send(session, "GET", "/models", LIST_TIMEOUT, None) as response:
-            value = self._read_json(response, LIST_TIMEOUT)
+            value = self._read_json(response)
         try:
             return [model["id"] for model in value["data"] if isinstance(model["id"], str) and model["id"]]
         except (KeyError, TypeError):
@@ -172,7 +172,7 @@ class Upstream:
                 stream=True,
             ) as response:
                 if response.status_code != 200:
-                    raise self._refusal(response, silence)
+                    raise self._refusal(response)
                 yield response
         except LocalServerError:
             raise
@@ -201,7 +201,7 @@ class Upstream:
             return f"https to the upstream {self.origin} failed: does it talk http only?"
         return f"the connection to the upstream {self.origin} broke in mid-answer ({type(causes[-1]).__name__})"
 
-    def _refusal(self, response: requests.Response, silence: float) -> LocalServerError:
+    def _refusal(self, response: requests.Response) -> LocalServerError:
         if response.is_redirect:
             target = urlsplit(response.headers["location"])
             host = target.netloc.rpartition("@")[2]
@@ -212,7 +212,7 @@ class Upstream:
                     "name the address that is meant"
                 )
             )
-        said = self._said(response, silence)
+        said = self._said(response)
         words = f"the upstream {self.origin} answered {response.status_code}: {said}"
         if wait := response.headers.get("retry-after"):
             words += f"; it says to wait {wait[:40]} s" if wait.isdigit() else f"; it says to wait until {wait[:40]}"
@@ -220,7 +220,7 @@ class Upstream:
             words += f"; {advice}"
         return LocalServerError(self._clean(words))
 
-    def _said(self, response: requests.Response, silence: float) -> str:
+    def _said(self, response: requests.Response) -> str:
         """What the server itself says is wrong, as far as that can be read."""
         if _media_type(response) == "text/html":
             return "a web page"
@@ -251,7 +251,7 @@ class Upstream:
                 raise LocalServerError(f"the upstream {self.origin} answers with more than {MOST_BODY_BYTES} bytes")
         return body
 
-    def _read_json(self, response: requests.Response, silence: float) -> Any:
+    def _read_json(self, response: requests.Response) -> Any:
         if _media_type(response) == "text/html":
             raise self._no_api()
         try:
@@ -270,7 +270,7 @@ class Upstream:
         if _media_type(response) == "text/html":
             raise self._no_api()
         if _media_type(response) == "application/json":
-            yield from self._choices(self._read_json(response, SILENCE_TIMEOUT), "message")
+            yield from self._choices(self._read_json(response), "message")
             return
         finished = False
         for data in self._events(_blocks(response)):
@@ -414,13 +414,6 @@ def _checked(url: str) -> str:
     if parts.query or parts.fragment:
         raise LocalServerError("the upstream's address goes on after its path: leave out what begins with ? or #")
     return url.strip().rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _media_type(response: requests.Response) -> str:

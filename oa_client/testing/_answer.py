@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from oa_client.local._records import FINISHED
 from oa_client.testing._faults import AnswerFault, Cancelled, Cut, Drop, ErrorEvent, Pings, Queued, Stall, TimedOut
-
-FINISHED = frozenset({"complete", "aborted_by_worker"})
-"""The states in which a chat may be deleted: nothing of it is in the server's queue any more."""
 
 
 @dataclass(frozen=True)

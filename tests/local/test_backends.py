@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from oa_client.local import Backend, LocalServer, LocalServerError
-from oa_client.local._backends import MOST_WORDS, words_of
+from oa_client.local._backends import MOST_SAID, words_of
 from oa_client.local._registry import BACKENDS
 from tests.local.support import User
 
@@ -98,7 +98,7 @@ def test_an_error_is_told_and_the_server_lives_on(error: BaseException, words: s
         ("http://127.0.0.1:11434/v1/models refused", "http://127.0.0.1:11434/v1/models refused"),
         ("yes and/or no, 1/2, 2026/11/23", "yes and/or no, 1/2, 2026/11/23"),
         ('Traceback (most recent call last):\n  File "/x/y.py", line 1\nValueError: no\n', "ValueError: no"),
-        ("x" * 2000, "x" * MOST_WORDS),
+        ("x" * 2000, "x" * MOST_SAID),
     ],
 )
 def test_words_hold_no_path_and_no_traceback(said: str, told: str) -> None:
