@@ -30,7 +30,7 @@ from ._listing import Walk
 from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
 from ._poller import Poller
 from ._question import AnswerOptions, Messages, merge_options, read_question
-from ._stream import Reply
+from ._reply import Reply
 
 if sys.version_info >= (3, 11):
     from typing import Unpack

@@ -19,7 +19,7 @@ from ._fork import forget_in_children
 from ._models import Message, did_you_mean, show
 from ._question import AnswerOptions, Messages, Question, check_id, read_question
 from ._record import Record, find, id_of
-from ._stream import Outcome, Reply
+from ._reply import Outcome, Reply
 from ._transcript import Transcript
 from ._tree import Tree
 from ._turns import Turns

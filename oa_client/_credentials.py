@@ -19,7 +19,7 @@ from ._cookies import renew_header, values_of
 from ._errors import AuthError, ConfigurationError, OAError
 from ._fork import forget_in_children
 from ._question import check_text
-from ._wire import TOKEN_EXPIRED
+from ._refusal import TOKEN_EXPIRED
 
 #: seconds after which a debug login is renewed: the real server's access tokens last 60 minutes.
 RENEWAL_AGE = 55 * 60.0

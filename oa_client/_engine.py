@@ -19,8 +19,8 @@ from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._models import ModelInfo, Plugin, Sampling, Timeout, did_you_mean
 from ._question import Question
+from ._reply import Reply
 from ._retry import Retry
-from ._stream import Reply
 from ._target import Target
 from ._transport import Interrupted, Transport
 from ._turns import Turns

@@ -17,7 +17,7 @@ from ._events import Event
 from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._poller import Poller
-from ._stream import Pause, Reply
+from ._reply import Pause, Reply
 from ._workers import Workers
 
 #: items; how far to read ahead of a consumer that is busy.

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 from ._fork import forget_in_children
-from ._stream import Pause
+from ._reply import Pause
 
 #: seconds that the thread stays when nothing is left to read.
 LINGER = 0.2

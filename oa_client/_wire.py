@@ -13,14 +13,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from ._errors import (
-    APIError,
-    AuthError,
-    BusyError,
     ConfigurationError,
     NotFoundError,
     ProtocolError,
-    RateLimitError,
-    RequestError,
     UnsupportedError,
 )
 from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, User
@@ -439,109 +434,3 @@ def _names(data: Any) -> list[str]:
 
 def _nothing(data: Any) -> None:
     """Ignore the body: empty on one surface, `null` or `""` on the other."""
-
-
-def error_class(status: int) -> type[APIError]:
-    """Return the class for an HTTP status that is not a success."""
-    return _ERROR_CLASSES.get(status, APIError)
-
-
-_ERROR_CLASSES: dict[int, type[APIError]] = {
-    400: RequestError,
-    401: AuthError,
-    403: AuthError,
-    404: NotFoundError,
-    413: RequestError,
-    422: RequestError,
-    429: RateLimitError,
-    503: BusyError,
-}
-
-
-#: What an inference server says of an access token that it has given out, and that is too old now.
-TOKEN_EXPIRED = "Token expired"  # noqa: S105 - words
-
-
-def advice(status: int, surface: Surface, is_signed: bool, detail: Any = "", has_worked: bool = False) -> str:
-    """
-    Return what to do about an HTTP status; "" if there is nothing to say.
-
-    Args:
-        status: of the answer.
-        surface: of the server.
-        is_signed: whether credentials were sent.
-        detail: the server's explanation.
-        has_worked: whether it has taken the credentials before.
-    """
-    if surface.name == Inference.name and isinstance(detail, str):
-        if has_worked and detail == "Invalid token":
-            return f"the token worked before, so the server has a new secret: {_NEW_TOKEN}"
-        if detail in _ADVICE_ON_DETAIL:
-            return _ADVICE_ON_DETAIL[detail]
-    if surface.name == Website.name:
-        if status in (401, 403, 404) and not is_signed:
-            return (
-                "no credentials are given, so this was sent as to a website: pass cookies= (or $OA_COOKIE) for one, "
-                "token= (or $OA_TOKEN) for an inference server"
-            )
-        if status in (401, 403):
-            if has_worked:
-                return (
-                    "the session worked before, so it has expired (or the user is banned): sign in to the website "
-                    f"again, and {_NEW_COOKIE}"
-                )
-            return (
-                "not signed in, session expired, or banned; these cookies have not worked before, so they may also be "
-                f"another site's: {_NEW_COOKIE}"
-            )
-        if status == 404:
-            return f"{_ADVICE[404]}; and a site whose chat is switched off has nothing at all"
-    return _ADVICE.get(status, "")
-
-
-_NEW_TOKEN = "log in again, and pass the new token as token=, in $OA_TOKEN or to oa_client.login()"  # noqa: S105 - words
-_NEW_COOKIE = "pass a fresh session cookie as cookies=, in $OA_COOKIE or to oa_client.login()"
-#: What an inference server explains, whatever the status.
-_ADVICE_ON_DETAIL = {
-    TOKEN_EXPIRED: f"the token was good and is too old: {_NEW_TOKEN}",
-    "Invalid token": (
-        "the server does not know the token: pass a whole access token of this very server as token= or in $OA_TOKEN"
-    ),
-    "Invalid token type": (
-        "this is a refresh token, which signs nothing: pass the access token that came with it as token= or in "
-        "$OA_TOKEN"
-    ),
-    "Not authenticated": (
-        "no token reached the server: pass an access token as token= or in $OA_TOKEN, and if you do, look for what "
-        "takes the header Authorization away in front of the server"
-    ),
-    "Unauthorized client": "the server does not know the api_key of the TrustedClient",
-    "User not found": "the server has no such user: oa_client.login() makes one for a TrustedClient or a name",
-    "Debug auth is not allowed": "the server takes no login by a name alone: pass token= in place of username=",
-}
-
-_ADVICE = {
-    401: "the token is wrong or has expired: log in again and pass the new one as token= or in $OA_TOKEN",
-    403: "the server did not see valid credentials: pass an access token as token= or in $OA_TOKEN",
-    404: "there is no such thing here, or it is another user's; check base_url too",
-    413: "shorten the message, or start a new chat",
-    422: "see Client.list_models() for the models and their sampling values",
-    429: "wait before asking again",
-    500: "the server failed",
-    502: "the server behind the proxy is down",
-    503: "the server's queue is full: try again later",
-    504: "the server behind the proxy did not answer in time",
-}
-
-
-def error_detail(data: Any, text: str) -> Any:
-    """
-    Return the server's own explanation, unchanged: a string, or a list of `{"loc", "msg", "type"}`.
-
-    The website says `{"message": …}`, the inference server `{"detail": …}`; failures are plain text or nothing.
-    """
-    if isinstance(data, Mapping):
-        for name in ("message", "detail"):
-            if isinstance(data.get(name), (str, list)):
-                return data[name]
-    return text

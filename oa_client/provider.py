@@ -26,7 +26,8 @@ from ._exchange import Exchange
 from ._feed import Feed, wake
 from ._poller import Poller
 from ._question import Question, format_prompt, read_any_messages
-from ._stream import Reply, Stream
+from ._reply import Reply
+from ._stream import Stream
 from ._wire import OriginalWebsite
 from ._workers import Workers
 

@@ -488,7 +488,7 @@ def _silence(name: str, fault: Fault, within: str, limit: float, tokens: Sequenc
 
 
 def _look_at_once(scene: Scene) -> None:
-    scene.patch.setattr("oa_client._stream.PENDING_LOOK", 0.0)
+    scene.patch.setattr("oa_client._reply.PENDING_LOOK", 0.0)
 
 
 LOOK = "about 10 s"

@@ -17,7 +17,7 @@ import pytest
 
 from oa_client import AsyncClient, TokenEvent
 from oa_client._poller import Poller
-from oa_client._stream import Pause
+from oa_client._reply import Pause
 
 from .scripted import EventWriter, OpenAssistantScript
 
@@ -623,7 +623,7 @@ async def test_stream_goes_on_after_a_look_at_its_message(
     monkeypatch: pytest.MonkeyPatch, script: OpenAssistantScript
 ) -> None:
     """A stream whose pending message was looked at is read on by the poller, and ends when it is closed."""
-    monkeypatch.setattr("oa_client._stream.PENDING_LOOK", 0.0)
+    monkeypatch.setattr("oa_client._reply.PENDING_LOOK", 0.0)
     go_on = threading.Event()
 
     def events(stream: EventWriter) -> None:

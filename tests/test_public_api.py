@@ -26,9 +26,9 @@ PUBLIC = [pytest.param(getattr(oa_client, name), id=name) for name in oa_client.
 CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
 # Each module may import those before it.
 ORDER = [
-    *("_errors", "_models", "_tree", "_markdown", "_transcript", "_events", "_question", "_wire"),
+    *("_errors", "_models", "_tree", "_markdown", "_transcript", "_events", "_question", "_wire", "_refusal"),
     *("_fork", "_cookies", "_credentials", "_store", "_target", "_clock", "_sse", "_transport", "_workers"),
-    *("_retry", "_cleanup", "_exchange", "_turns", "_stream", "_engine", "_browser", "_login"),
+    *("_retry", "_cleanup", "_exchange", "_turns", "_reply", "_stream", "_engine", "_browser", "_login"),
     *("_branch", "_record", "_conversation", "_listing", "_chat", "_client"),
     *("_poller", "_feed", "_hop", "_async_stream", "_async_chat", "_async"),
     *("__init__", "provider", "_terminal", "_cli", "__main__"),

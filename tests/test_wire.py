@@ -30,6 +30,7 @@ from oa_client import (
     RequestError,
 )
 from oa_client._question import ID_LIMIT, Question
+from oa_client._refusal import advice, error_class, error_detail
 from oa_client._transcript import Transcript
 from oa_client._wire import (
     DEFAULT_MODEL,
@@ -40,10 +41,7 @@ from oa_client._wire import (
     Inference,
     Surface,
     Website,
-    advice,
     check_size,
-    error_class,
-    error_detail,
 )
 
 NO_CHATS: list[Any] = [None, [], {}, {"messages": None}, {"messages": {}}, "x", 5]

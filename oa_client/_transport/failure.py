@@ -23,8 +23,9 @@ from .._errors import (
     TransportError,
     TransportTimeout,
 )
+from .._refusal import TOKEN_EXPIRED, advice, error_class, error_detail
 from .._target import Target
-from .._wire import TOKEN_EXPIRED, Call, advice, error_class, error_detail
+from .._wire import Call
 from .interrupt import Interrupted
 
 NOT_OURS = ": is base_url right, and does something stand in front of the server?"

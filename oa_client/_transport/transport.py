@@ -18,8 +18,9 @@ from .._cookies import add_to_header
 from .._credentials import Credentials
 from .._errors import ConfigurationError, ProtocolError
 from .._models import Timeout, User
+from .._refusal import error_detail
 from .._target import Target
-from .._wire import Call, NotSignedIn, debug_login, error_detail
+from .._wire import Call, NotSignedIn, debug_login
 from .body import PIECE, Body
 from .connection import Session, operation
 from .failure import NOT_OURS, Failures, is_secret
