@@ -17,7 +17,7 @@ from ._errors import APIError, ConfigurationError, OAError, TransportError, Unsu
 from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._models import Message, did_you_mean, show
-from ._question import AnswerOptions, Messages, Question, check_id, read_question
+from ._question import AnswerOptions, Messages, Question, check_id, read_options, read_question
 from ._record import Record, find, id_of
 from ._reply import Outcome, Reply
 from ._transcript import Transcript
@@ -66,7 +66,7 @@ class Conversation(Record):
     @classmethod
     def create(cls, engine: Engine, options: AnswerOptions) -> Conversation:
         """Make a chat, which is deleted again unless `keep()` is called."""
-        read_question(None, options)
+        read_options(options)
         exchange = engine.exchange(keep=False)
         with engine.guard(exchange):
             made = cls(engine, exchange.create_chat(engine.workers), options)
@@ -84,7 +84,7 @@ class Conversation(Record):
     def open(cls, engine: Engine, chat_id: str, options: AnswerOptions) -> Conversation:
         """Find a chat on the server."""
         check_id("chat_id", chat_id)
-        read_question(None, options)
+        read_options(options)
         found = cls(engine, chat_id, options)
         tail = found.load().chat.active_thread_tail_message_id
         found._branch, found._tells_tail = Branch(tail), tail is not None
@@ -109,7 +109,7 @@ class Conversation(Record):
 
     def regenerate(self, message: Message | str | None, options: AnswerOptions) -> Opening:
         """Have a prompt answered once more; see `Chat.regenerate`."""
-        question = read_question(None, options, self._options)
+        question = read_options(options, self._options)
         message_id = None if message is None else id_of("message", message)
 
         def place(exchange: Exchange, _: str) -> Prompt:

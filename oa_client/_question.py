@@ -75,12 +75,17 @@ class Question:
         }
 
 
-def read_question(messages: Messages | None, options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
+def read_options(options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
+    """Check how an answer is to be made where nothing is said; arguments and errors are as those of `read_question`."""
+    return _make_question("", merge_options(options, defaults or {}))
+
+
+def read_question(messages: Messages, options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
     """
     Check the arguments of a user and return what is asked.
 
     Args:
-        messages: what is said; None if the prompt is there already.
+        messages: what is said.
         options: for this answer.
         defaults: for what the options do not name.
 
@@ -89,11 +94,13 @@ def read_question(messages: Messages | None, options: AnswerOptions, defaults: A
         TypeError: as `merge_options`.
     """
     given = merge_options(options, defaults or {})
-    prompt = ""
-    if messages is not None:
-        prompt, system_prompt = read_messages(messages, options.get("system_prompt"))
-        if system_prompt is not None:
-            given["system_prompt"] = system_prompt
+    prompt, system_prompt = read_messages(messages, options.get("system_prompt"))
+    if system_prompt is not None:
+        given["system_prompt"] = system_prompt
+    return _make_question(prompt, given)
+
+
+def _make_question(prompt: str, given: AnswerOptions) -> Question:
     check_name("model", given.get("model"))
     for name in ("system_prompt", "user_profile", "response_instructions"):
         check_text(name, given.get(name))

@@ -70,6 +70,16 @@ async def test_turns(script: OpenAssistantScript, chat: AsyncChat) -> None:
     assert ["p1", "m1", "p2", "m2", "p3", "m4"] == [message.id for message in await chat.thread()]
 
 
+async def test_nothing_is_said(script: OpenAssistantScript, client: AsyncClient, chat: AsyncChat) -> None:
+    """None is no prompt: it is refused wherever something is said, before anything is sent."""
+    nothing: Any = None
+    for say in (client.stream, chat.stream, partial(chat.edit, "p1")):
+        with pytest.raises(ConfigurationError, match="messages must be a string or a list"):
+            say(nothing)
+
+    assert ["create"] == script.calls
+
+
 async def test_turn_is_opened_when_it_is_used(script: OpenAssistantScript, chat: AsyncChat) -> None:
     """A turn that is only made says nothing; turns come in the order in which they are opened."""
     first, second, third = chat.stream("One"), chat.stream("Two"), chat.regenerate()

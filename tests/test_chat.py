@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -146,6 +146,23 @@ def test_bad_options(
 
 
 # Turns that do not.
+
+
+def test_nothing_is_said(script: OpenAssistantScript, client: Client, chat: Chat) -> None:
+    """None is no prompt: it is refused wherever something is said, before anything is sent."""
+    nothing: Any = None
+    uses: list[Callable[[], object]] = [
+        lambda: client.ask(nothing),
+        lambda: client.stream(nothing),
+        lambda: chat.ask(nothing),
+        lambda: chat.stream(nothing),
+        lambda: chat.edit("p1", nothing),
+    ]
+    for use in uses:
+        with pytest.raises(ConfigurationError, match="messages must be a string or a list"):
+            use()
+
+    assert ["create"] == script.calls
 
 
 def test_turn_that_was_left_early_and_is_complete(script: OpenAssistantScript, chat: Chat) -> None:
