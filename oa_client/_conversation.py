@@ -321,13 +321,12 @@ class Conversation(Record):
 
         def export(exchange: Exchange) -> str:
             contents = self._load(exchange)
-            # The branch in use is what is known here.
-            branch, _, thread = self._find_branch(contents)
-            tail = branch.tail or contents.chat.active_thread_tail_message_id
-            chat = replace(contents.chat, active_thread_tail_message_id=tail)
-            if format == "json":
-                return replace(contents, chat=chat).to_json()
-            return Transcript(chat, tuple(thread)).to_markdown()
+            thread = self._find_branch(contents)[2]
+            if thread:
+                # The branch in use is what is known here.
+                chat = replace(contents.chat, active_thread_tail_message_id=thread[-1].id)
+                contents = replace(contents, chat=chat, ends_at_tail=True)
+            return contents.to_json() if format == "json" else contents.to_markdown()
 
         return self._run(export)
 

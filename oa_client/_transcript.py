@@ -29,10 +29,13 @@ class Transcript:
     Attributes:
         chat: the chat itself.
         messages: in any order: they are a tree, linked by their `parent_id`.
+        ends_at_tail: whether the active thread ends at the chat's `active_thread_tail_message_id`, as one that
+            `Chat.export` wrote does; else it goes on to the newest messages below.
     """
 
     chat: ChatInfo
     messages: tuple[Message, ...] = ()
+    ends_at_tail: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Transcript:
@@ -61,6 +64,7 @@ class Transcript:
         document = {
             "format": FORMAT,
             "version": VERSION,
+            "ends_at_tail": self.ends_at_tail,
             "chat": self.chat.to_json(),
             "messages": [message.to_json() for message in self.messages],
         }
@@ -84,7 +88,8 @@ class Transcript:
 
     def thread(self) -> list[Message]:
         """Return the messages of the active thread, from the first prompt on, as the chat's tail and times say."""
-        return Tree(self.messages, self.chat.active_thread_tail_message_id).thread()
+        tree = Tree(self.messages, self.chat.active_thread_tail_message_id)
+        return tree.path(tree.tail_id) if self.ends_at_tail and tree.tail_id is not None else tree.thread()
 
     def followed_by(self, text: str) -> list[dict[str, str]]:
         """
@@ -118,11 +123,15 @@ def _parse_json(text: str) -> Transcript:
     if document.get("format") != FORMAT:
         raise ConfigurationError(f"transcript: format must be {FORMAT!r}, not {show(document.get('format'))}")
     _check_version("version", document.get("version"))
+    ends_at_tail = document.get("ends_at_tail", False)
+    if not isinstance(ends_at_tail, bool):
+        raise ConfigurationError(f"transcript: ends_at_tail must be true or false, not {show(ends_at_tail)}")
     messages = document.get("messages")
     if not isinstance(messages, list):
         raise ConfigurationError(f"transcript: messages must be a list, not {type(messages).__name__}")
     chat = _read("chat", ChatInfo, document.get("chat"))
-    return Transcript(chat, tuple(_read(f"messages[{at}]", Message, item) for at, item in enumerate(messages)))
+    read = tuple(_read(f"messages[{at}]", Message, item) for at, item in enumerate(messages))
+    return Transcript(chat, read, ends_at_tail)
 
 
 def _parse_markdown(text: str) -> Transcript:

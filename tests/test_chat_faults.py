@@ -18,6 +18,7 @@ from oa_client import (
     GenerationError,
     RequestError,
     Timeout,
+    Transcript,
     TransportError,
 )
 
@@ -118,6 +119,19 @@ def test_failed_draft(script: OpenAssistantScript, chat: Chat) -> None:
     assert ["p1", "m1"] == [item.id for item in chat.thread()]
     chat.ask("Two")
     assert "m1" == parents(script)["p2"]
+
+
+@pytest.mark.parametrize("kind", ["json", "markdown"])
+def test_export_after_a_failed_draft(script: OpenAssistantScript, chat: Chat, kind: Any) -> None:
+    """After a draft that failed the branch in use of an export goes through the answer that is complete."""
+    chat.ask("One")
+    fail_answer_once(script)
+    with pytest.raises(GenerationError):
+        chat.regenerate().finish()
+    read = Transcript.parse(chat.export(kind))
+
+    assert ["p1", "m1"] == [item.id for item in read.thread()]
+    assert ["One", "Hello world", "Two"] == [item["content"] for item in read.followed_by("Two")]
 
 
 def test_failed_draft_that_was_selected(script: OpenAssistantScript, chat: Chat) -> None:

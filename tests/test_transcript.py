@@ -72,7 +72,8 @@ def transcripts(draw: st.DrawFn) -> Transcript:
         made.append(message)
     title = draw(st.none() | TEXTS)
     tail = draw(st.sampled_from([None, "x", *(item.id for item in made)]))
-    return Transcript(ChatInfo(draw(TEXTS), TIME, title=title, active_thread_tail_message_id=tail), tuple(made))
+    chat = ChatInfo(draw(TEXTS), TIME, title=title, active_thread_tail_message_id=tail)
+    return Transcript(chat, tuple(made), draw(st.booleans()))
 
 
 def is_read_or_refused(text: str) -> bool:
@@ -160,7 +161,7 @@ def test_json_for_people() -> None:
     text = replace(TRANSCRIPT, chat=replace(CHAT, title="Warum? 🙂")).to_json()
     document = json.loads(text)
 
-    assert ["format", "version", "chat", "messages"] == list(document)
+    assert ["format", "version", "ends_at_tail", "chat", "messages"] == list(document)
     assert ("oa-client chat", 1) == (document["format"], document["version"])
     assert '\n    "title": "Warum? 🙂",\n' in text
     assert text.endswith("}\n")
@@ -205,6 +206,22 @@ def test_only_the_active_thread_is_in_markdown() -> None:
 
     assert ["p1", "a1"] == [item.id for item in Transcript.parse(transcript.to_markdown()).messages]
     assert 3 == len(Transcript.parse(transcript.to_json()).messages)
+
+
+@pytest.mark.parametrize(
+    ("tail", "ends_at_tail", "thread"),
+    [
+        pytest.param("p1", False, ["p1", "a1"], id="goes on"),
+        pytest.param("p1", True, ["p1"], id="ends there"),
+        pytest.param("x", True, ["p1", "a1"], id="no such message"),
+        pytest.param(None, True, ["p1", "a1"], id="no tail"),
+    ],
+)
+def test_where_the_active_thread_ends(tail: str | None, ends_at_tail: bool, thread: list[str]) -> None:
+    """The active thread ends at the tail if that is said, and there is one; else it goes on to the newest message."""
+    transcript = Transcript(replace(CHAT, active_thread_tail_message_id=tail), (PROMPT, ANSWER), ends_at_tail)
+
+    assert thread == [item.id for item in transcript.thread()]
 
 
 @pytest.mark.parametrize(
@@ -382,6 +399,7 @@ LONG = "secret" * 100
         pytest.param(changed(version=None), "version: None is no version", id="version null"),
         pytest.param(changed(chat=None), "chat: expected an object, not NoneType", id="chat null"),
         pytest.param(changed(chat={"id": "c1", "title": 5}), "chat: title has the wrong type int", id="title"),
+        pytest.param(changed(ends_at_tail=1), "ends_at_tail must be true or false, not 1", id="end"),
         pytest.param(changed(messages=None), "messages must be a list, not NoneType", id="messages null"),
         pytest.param(changed(messages=[LONG]), r"messages\[0\]: expected an object, not str", id="message"),
         pytest.param(
