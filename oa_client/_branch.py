@@ -77,6 +77,10 @@ class End(NamedTuple):
     answer_id: str | None = None
     is_open: bool = False
 
+    def has(self, message: Message) -> bool:
+        """Whether a message is one of the two."""
+        return message.id in (self.answer_id, None if self.prompt is None else self.prompt.id)
+
 
 def has_failed(answer: Message) -> bool:
     """Whether an answer is not complete and never will be."""

@@ -67,9 +67,10 @@ class Chat:
             **options: for this turn; see `AnswerOptions`.
 
         Raises:
-            UnsupportedError: if the chat's first prompt was not answered and this is another: the servers take one
-                first prompt for each chat. `regenerate` has it answered.
-            TransportTimeout: if an answer that is still being written is not final within `Timeout.first_token`.
+            UnsupportedError: if the branch in use ends with the chat's first prompt and this is another: the servers
+                take one first prompt for each chat. `regenerate` has it answered.
+            TransportTimeout: if an answer that is still being written is not final within `Timeout.first_token`. One
+                that never will be, as a full queue can leave it, `regenerate` and `parent` get around.
             OAError: as `Client.stream`, and as iterating.
         """
         return Stream(self._conversation.ask(messages, parent, options)(ignore))

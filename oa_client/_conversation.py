@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ._branch import OPEN_STATES, Branch, Doubt, End, Prompt, has_failed
 from ._engine import Engine
-from ._errors import APIError, ConfigurationError, OAError, TransportError, UnsupportedError
+from ._errors import APIError, ConfigurationError, OAError, TransportError, TransportTimeout, UnsupportedError
 from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._models import Message, did_you_mean, show
@@ -194,8 +194,9 @@ class Conversation(Record):
             return end.prompt
         if end.prompt.parent_id is None:
             raise UnsupportedError(
-                "the first prompt of this chat was not answered, and the servers take one for each chat: "
-                "regenerate() has it answered, client.create_chat() makes a new chat"
+                "the branch in use ends with the first prompt of this chat, and the servers take no other: "
+                "regenerate() has it answered, parent= goes on after an answer that it has, and "
+                "client.create_chat() makes a new chat"
             )
         return self._post(exchange, end.prompt.parent_id, text)
 
@@ -268,7 +269,14 @@ class Conversation(Record):
             state = exchange.send(exchange.surface.get_message(self.id, message_id)).state
             return state not in OPEN_STATES
 
-        exchange.wait_until(is_final)
+        try:
+            exchange.wait_until(is_final)
+        except TransportTimeout as error:
+            raise TransportTimeout(
+                f"the answer before this one, {message_id}, is still {state} ({error}): try again later, or if it "
+                "never comes, have its prompt answered anew by regenerate(), or name another answer by parent=",
+                phase=error.phase,
+            ) from error
         return state
 
     def _tell_tail(self, exchange: Exchange, message_id: str) -> None:
@@ -282,7 +290,16 @@ class Conversation(Record):
 
     def thread(self) -> list[Message]:
         """Return the branch in use, from the first prompt on."""
-        return self._run(lambda exchange: self._find_branch(self._load(exchange))[2])
+
+        def look(exchange: Exchange) -> list[Message]:
+            thread = self._find_branch(self._load(exchange))[2]
+            end = self._end
+            if end is not None and thread and not end.has(thread[-1]):
+                # Another client has gone on, so the next turn looks for the end as well.
+                self._end = None
+            return thread
+
+        return self._run(look)
 
     def select(self, message: Message | str) -> None:
         """Have the branch in use end at a message; see `Chat.select`."""

@@ -204,12 +204,12 @@ def test_turn_that_was_left_early_and_goes_on(script: OpenAssistantScript, chat:
 
 
 def test_wait_for_an_answer_is_bounded(script: OpenAssistantScript) -> None:
-    """An answer that never ends is waited for as long as for a first token."""
+    """An answer that never ends is waited for as long as for a first token, and the error says what can be done."""
     script.message_state = "in_progress"
     with Client(script.url, **script.credentials, max_retries=0, timeout=Timeout(first_token=1)) as client:
         chat = client.create_chat()
         chat.stream("One").close()
-        with pytest.raises(TransportTimeout) as caught:
+        with pytest.raises(TransportTimeout, match=r"m1, is still in_progress .* regenerate\(\), .* parent=") as caught:
             chat.ask("Two")
 
     assert "first_token" == caught.value.phase
@@ -401,6 +401,18 @@ def test_select(script: OpenAssistantScript, chat: Chat) -> None:
     assert "m3" == script.chats["c1"].changes["active_thread_tail_message_id"]
 
 
+def test_select_the_first_prompt(script: OpenAssistantScript, chat: Chat) -> None:
+    """Where the branch in use ends with the first prompt, its text asks again, and the error for another fits."""
+    chat.ask("One")
+    chat.select("p1")
+    with pytest.raises(UnsupportedError, match="ends with the first prompt") as caught:
+        chat.ask("Two")
+
+    assert "not answered" not in str(caught.value)
+    chat.ask("One")
+    assert {"p1": None, "m1": "p1", "m2": "p1"} == parents(script)
+
+
 def test_parent(script: OpenAssistantScript, chat: Chat) -> None:
     """A turn can follow any answer that is complete."""
     first = chat.ask("One")
@@ -424,6 +436,27 @@ def test_opened_chat(script: OpenAssistantScript, client: Client, chat: Chat) ->
 
     assert {"p2": "m2", "p3": "m1"}.items() <= parents(script).items()
     assert ["p1", "m1", "p3", "m4"] == [item.id for item in client.open_chat(chat.id).thread()]
+
+
+def test_turns_of_two_clients(script: OpenAssistantScript, client: Client, chat: Chat) -> None:
+    """What another client has added is where the next turn goes, once `thread` has shown it."""
+    chat.ask("One")
+    other = client.open_chat(chat.id)
+    other.ask("Two")
+    assert ["p1", "m1", "p2", "m2"] == [item.id for item in chat.thread()]
+    chat.ask("Three")
+
+    assert "m2" == parents(script)["p3"]
+
+
+def test_thread_costs_the_next_turn_nothing(script: OpenAssistantScript, chat: Chat) -> None:
+    """Where nobody else goes on, a look at the thread does not make the next turn look again."""
+    chat.ask("One")
+    chat.thread()
+    before = len(script.calls)
+    chat.ask("Two")
+
+    assert ["prompter", "assistant", "events"] == script.calls[before:]
 
 
 def test_messages_in_order(script: OpenAssistantScript, chat: Chat) -> None:
