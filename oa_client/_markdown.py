@@ -20,7 +20,10 @@ _MARK = re.compile(r"<!-- oa-client (?:(chat|message) (\{.*\})|end) -->\s*")
 #: What starts a mark, or a line of a text that is none: that gets one backslash more, which Markdown does not show.
 _MARK_START = re.compile(r"^(\\*)(?=<!-- oa-client\b)", re.MULTILINE)
 _NEWLINE = re.compile(r"\r\n|\r|\n")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+_FENCE = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})")
+#: What begins a block of HTML that an empty line does not end, and what ends it; a tag, that which closes it.
+_HTML = re.compile(r" {0,3}<(!--|!\[CDATA\[|!(?=[a-z])|\?|(?:pre|script|style|textarea)(?=[\s>]|$))", re.IGNORECASE)
+_HTML_ENDS = {"!--": "-->", "![cdata[": "]]>", "!": ">", "?": "?>"}
 
 
 def write_markdown(version: int, chat: ChatInfo, thread: Iterable[Message]) -> str:
@@ -62,28 +65,35 @@ def _message_lines(message: Message) -> list[str]:
         ends = _NEWLINE.findall(message.content)
         if set(ends) - {"\n"}:
             mark["newlines"] = ends[0] if len(set(ends)) == 1 else ends
-        text = _NEWLINE.sub("\n", message.content)
-        fence = _open_fence(text)
-        lines = _MARK_START.sub(r"\\\1", text).split("\n")
-        if fence:
-            mark["fence"] = fence
-            lines.append(fence)
+        text = _MARK_START.sub(r"\\\1", _NEWLINE.sub("\n", message.content))
+        lines = text.split("\n")
+        closing = _open_block(text)
+        if closing:
+            mark["closed_by"] = closing
+            lines.append(closing)
     return [_mark("message", mark), f"## {heading}", "", *lines, ""]
 
 
-def _open_fence(text: str) -> str:
-    """Return what closes the block of code that a text leaves open, or "": all that follows would be shown in it."""
-    fence = ""
+def _open_block(text: str) -> str:
+    """
+    Return the line that closes the block of code or HTML that a text leaves open, or "".
+
+    All that follows would be shown in it. In lists and quotations it is only guessed at where a block ends.
+    """
+    closing = end = ""
     for line in text.split("\n"):
-        found = _FENCE.match(line)
-        if not found:
-            continue
-        run, rest = found.groups()
-        if not fence:
-            fence = run if run[0] == "~" or "`" not in rest else ""
-        elif run.startswith(fence) and not rest.strip():
-            fence = ""
-    return fence
+        if not closing:
+            if fence := _FENCE.match(line):
+                indent, run = fence.groups()
+                # As far in as it was opened: it may be in an item of a list.
+                closing, end = indent + run, rf" {{0,3}}{run}{run[0]}*[ \t]*$"
+                continue
+            if html := _HTML.match(line):
+                closing = _HTML_ENDS.get(html[1].lower(), f"</{html[1]}>")
+                end = f".*{re.escape(closing)}"
+        if closing and re.match(end, line, re.IGNORECASE):
+            closing = ""
+    return closing
 
 
 class _Section(NamedTuple):
@@ -187,7 +197,7 @@ def _read_content(section: _Section) -> str:
         del lines[0]
     if lines and not lines[-1]:
         del lines[-1]
-    if lines and lines[-1] == section.mark.get("fence"):
+    if lines and lines[-1] == section.mark.get("closed_by"):
         del lines[-1]
     ends = section.mark.get("newlines", "\n")
     kinds = ends if isinstance(ends, list) else [ends]

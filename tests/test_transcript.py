@@ -45,7 +45,7 @@ Because of *Rayleigh*.
 
 #: Any text, and such as is made of what the files themselves are made of.
 PIECES = [
-    *("\r", "\n", "\r\n", "\\", "a", " ", "-->", "<!--", "{", "}", "&", '"', "\\n", "# ", "```"),
+    *("\r", "\n", "\r\n", "\\", "a", " ", "-->", "<!--", "{", "}", "&", '"', "\\n", "# ", "```", "<pre>", "\n   ```\n"),
     *("\x0b", "\x1c", "\x85", "\u2028", "\ufeff", "## User\n", "\n```\n", "\n~~~~ py\n", "*No text: pending.*"),
     *("<!-- oa-client end -->", "\n<!-- oa-client end -->\n", '<!-- oa-client message {"id": "x"} -->'),
     *("\n\\<!-- oa-client", "\n\\\\<!-- oa-client end -->"),
@@ -242,13 +242,29 @@ def test_titles(title: str | None, heading: str) -> None:
     assert title == Transcript.parse(text).chat.title
 
 
-def test_text_with_an_open_block_of_code() -> None:
-    """A block of code that an answer leaves open is closed, or the rest of the file would be shown as code."""
-    messages = (PROMPT, replace(ANSWER, content="Look:\n````py\nx = 1\n```"))
+@pytest.mark.parametrize(
+    ("content", "closing"),
+    [
+        pytest.param("Look:\n````py\nx = 1\n```", "````", id="code"),
+        pytest.param("1. Install:\n\n   ```bash\n   pip install oa", "   ```", id="code in a list"),
+        pytest.param("~~~ `\n```\n<pre>", "~~~", id="other marks inside"),
+        pytest.param("Look:\n<pre>\n\nx", "</pre>", id="pre"),
+        pytest.param("  <SCRIPT src=x>\n```\nx", "</SCRIPT>", id="script"),
+        pytest.param("<style", "</style>", id="style, cut off in its tag"),
+        pytest.param("<textarea\tid=x>", "</textarea>", id="textarea"),
+        pytest.param("<!-- to do\n\nx", "-->", id="comment"),
+        pytest.param("<?php\n\nx", "?>", id="processing instruction"),
+        pytest.param("<![CDATA[\nx>\n\n", "]]>", id="CDATA"),
+        pytest.param("<!DOCTYPE\n\nx", ">", id="declaration"),
+    ],
+)
+def test_text_with_an_open_block(content: str, closing: str) -> None:
+    """A block that an answer leaves open is closed, or the rest of the file would be shown in it."""
+    messages = (PROMPT, replace(ANSWER, content=content))
     text = Transcript(CHAT, messages).to_markdown()
 
-    assert "\nx = 1\n```\n````\n\n<!-- oa-client end -->\n" in text
-    assert "Look:\n````py\nx = 1\n```" == Transcript.parse(text).messages[1].content
+    assert text.endswith(f"\n\n{content}\n{closing}\n\n<!-- oa-client end -->\n")
+    assert content == Transcript.parse(text).messages[1].content
 
 
 @pytest.mark.parametrize(
@@ -259,10 +275,14 @@ def test_text_with_an_open_block_of_code() -> None:
         pytest.param("    ```", id="indented"),
         pytest.param("~~~ `\nx\n~~~~~", id="tildes"),
         pytest.param("```\n~~~\n``` x\n````", id="other marks inside"),
+        pytest.param("```\n<pre>\n   ```", id="HTML in code"),
+        pytest.param("<pre>\n```\nx</PRE>y", id="code in HTML"),
+        pytest.param("<!-- a --> b\n<?x?>\n<!a>\n<![CDATA[]]>", id="HTML of one line"),
+        pytest.param("x <pre>\n    <pre>\n<presto>\n<!\n<div>\n<!-->", id="other HTML"),
     ],
 )
-def test_text_with_no_open_block_of_code(content: str) -> None:
-    """A text whose blocks of code are closed gets no mark more."""
+def test_text_with_no_open_block(content: str) -> None:
+    """A text whose blocks are closed gets no line more."""
     assert f"\n\n{content}\n\n<!-- oa-client end" in Transcript(CHAT, (replace(ANSWER, content=content),)).to_markdown()
 
 
