@@ -131,14 +131,16 @@ class Store:
             raise self._failure("written", error) from error
 
     def _save(self, entries: Mapping[str, Any]) -> None:
-        new = f"{self._path}.{os.getpid()}.{os.urandom(4).hex()}"
+        # Behind a link is the file with the old secrets; the link stays.
+        path = os.path.realpath(self._path)
+        new = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(file, "w", encoding="utf-8") as stream:
                 json.dump(entries, stream, indent=1)
                 stream.flush()
                 os.fsync(file)
-            os.replace(new, self._path)
+            os.replace(new, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(new)

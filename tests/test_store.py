@@ -222,6 +222,22 @@ def test_failing_write_leaves_the_old_file(store: Store, file: Path, monkeypatch
     assert {"credentials.json", "credentials.lock"} >= {path.name for path in file.parent.iterdir()}
 
 
+@POSIX
+def test_link_in_the_place_of_the_file(store: Store, file: Path, tmp_path: Path) -> None:
+    """A link to a file elsewhere stays one, and the file that it leads to is the one that is written."""
+    target = tmp_path / "elsewhere" / "logins.json"
+    put(target, {ORIGIN: {"token": SECRET}})
+    file.parent.mkdir(parents=True)
+    file.symlink_to(target)
+    store.remove(ORIGIN)
+    store.write(OTHER, Login(token="t"))
+
+    assert file.is_symlink()
+    assert {OTHER: {"token": "t"}} == json.loads(target.read_text())
+    assert 0o600 == stat.S_IMODE(target.stat().st_mode)
+    assert ["logins.json"] == os.listdir(target.parent)
+
+
 def test_folder_in_the_place_of_the_file(store: Store, file: Path) -> None:
     """What is no file is an error that names it."""
     file.mkdir(parents=True)
