@@ -324,7 +324,7 @@ class Client:
         Return who is signed in: the inference server tells only the id, the website name, role and the like.
 
         Raises:
-            AuthError: if nobody is.
+            AuthError: if nobody is; `has_expired` tells whether somebody was.
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return self._engine.send(lambda surface: surface.whoami())
@@ -338,7 +338,7 @@ class Client:
 
         Raises:
             UnsupportedError: if it is an inference server; `login()` is the way there.
-            AuthError: if nobody is signed in, so that there is nothing to renew.
+            AuthError: if nobody is signed in, or no longer (`has_expired`), so that there is nothing to renew.
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return self._engine.send(lambda surface: surface.refresh())

@@ -167,26 +167,19 @@ class Credentials:
         """Whether it is a debug login, which can be made again without asking anybody."""
         return self.login.username is not None
 
-    def check(self, url: str) -> None:
-        """
-        Look at the end of the session before a request, if it is known.
-
-        Raises:
-            ConfigurationError: if it has passed.
-        """
+    def warn_of_expiry(self, url: str) -> None:
+        """Say in the log, once, that the session is about to end or has ended, if that is known."""
         end = self.login.expires_at
         left = math.inf if end is None else end - time.time()
-        if end is None or left > WARNING_TIME:
+        if end is None or left > WARNING_TIME or self._has_warned:
             return
+        self._has_warned = True
         when = datetime.fromtimestamp(end, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        if left <= 0:
-            raise ConfigurationError(
-                f"the session at {url} has expired ({when}), so nothing was sent: sign in again with a fresh session "
-                "cookie, by oa_client.login() or the command `oa-client login`, or pass it as cookies="
-            )
-        if not self._has_warned:
-            self._has_warned = True
+        if left > 0:
             _log.warning("the session at %s expires soon (%s): Client.refresh() renews it", url, when)
+        else:
+            # Which clock is right the server decides.
+            _log.warning("the session at %s has expired (%s), if the clock here is right", url, when)
 
     def run(self, send: Callable[[], _T], log_in: Callable[[str], str], is_stopped: Callable[[], bool]) -> _T:
         """

@@ -125,7 +125,7 @@ class Engine:
         self._check_open()
         link = self._connect()
         target = link.transport.target
-        target.credentials.check(target.base_url)
+        target.credentials.warn_of_expiry(target.base_url)
         with self._lock:
             self._check_open()
             exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)

@@ -251,11 +251,16 @@ def test_login_that_cannot_be_kept(caplog: pytest.LogCaptureFixture) -> None:
     assert ["a renewed login is not kept: the disk is full"] == [record.message for record in caplog.records]
 
 
-def test_session_that_has_expired() -> None:
-    """What is known to be over is refused, and the error says when it ended and where to sign in."""
+def test_session_that_has_expired(caplog: pytest.LogCaptureFixture) -> None:
+    """What seems to be over is said once, at WARNING, with the time of its end, and is the server's to refuse."""
+    caplog.set_level(logging.WARNING)
     credentials = Credentials(Login(cookies="a=b", expires_at=1_000_000_000))
-    with pytest.raises(ConfigurationError, match=r"2001-09-09 01:46 UTC.*nothing was sent.*oa_client\.login\(\)"):
-        credentials.check(URL)
+    for _ in range(2):
+        credentials.warn_of_expiry(URL)
+
+    assert [f"the session at {URL} has expired (2001-09-09 01:46 UTC), if the clock here is right"] == [
+        record.message for record in caplog.records
+    ]
 
 
 def test_session_that_expires_soon(caplog: pytest.LogCaptureFixture) -> None:
@@ -263,7 +268,7 @@ def test_session_that_expires_soon(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     credentials = Credentials(Login(cookies="next-auth.session-token=x", expires_at=time.time() + WARNING_TIME - 1))
     for _ in range(2):
-        credentials.check(URL)
+        credentials.warn_of_expiry(URL)
     assert 1 == len(caplog.records)
     assert f"the session at {URL} expires soon" in caplog.text
     assert "Client.refresh()" in caplog.text
@@ -271,20 +276,20 @@ def test_session_that_expires_soon(caplog: pytest.LogCaptureFixture) -> None:
     jar = RequestsCookieJar()
     jar.set("next-auth.session-token", "y")
     credentials.renew_session(jar, datetime.fromtimestamp(time.time() + WARNING_TIME + 60, timezone.utc))
-    credentials.check(URL)
+    credentials.warn_of_expiry(URL)
     assert 1 == len(caplog.records)
     credentials.renew_session(jar, datetime.fromtimestamp(time.time() + 60, timezone.utc))
-    credentials.check(URL)
+    credentials.warn_of_expiry(URL)
     assert 2 == len(caplog.records)
 
 
 def test_session_whose_end_is_not_known() -> None:
-    """Without a known end nothing is refused."""
+    """Without a known end nothing is said."""
     credentials = Credentials(Login(cookies="next-auth.session-token=x"))
-    credentials.check(URL)
+    credentials.warn_of_expiry(URL)
     jar = RequestsCookieJar()
     jar.set("next-auth.session-token", "y")
     credentials.renew_session(jar, None)
-    credentials.check(URL)
+    credentials.warn_of_expiry(URL)
 
     assert "next-auth.session-token=y" == credentials.headers["Cookie"]
