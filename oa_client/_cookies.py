@@ -27,6 +27,7 @@ SESSION_COOKIES = ("next-auth.session-token", "__Secure-next-auth.session-token"
 #: A cookie value, RFC 6265 section 4.1.1, and the quotes, spaces and commas that are seen in practice.
 _VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_NAME = re.compile(r"^\s*cookie:", re.IGNORECASE)
 _CHUNK = re.compile(r"(.*)\.(\d{1,4})")
 #: Where JSON exports have the end of a cookie's life, in seconds since 1970; 0 and less is the browser's session.
 _EXPIRY = ("expirationDate", "expires", "expiry")
@@ -40,8 +41,9 @@ def cookie_header(name: str, cookies: Any, url: str) -> str:
     """
     Make the Cookie header for a URL.
 
-    Of a jar or a file, only those cookies are taken that a browser would send there. A bare session token gets both
-    names that next-auth may look for, the one for the URL's scheme first: a proxy in front may hide the site's own.
+    Of a jar or a file, only those cookies are taken that a browser would send there. What cannot be sent is left out
+    of all but a mapping, unless it is the session's. A bare session token gets both names that next-auth may look for,
+    the one for the URL's scheme first: a proxy in front may hide the site's own.
 
     Args:
         name: of the argument or variable, for errors.
@@ -88,7 +90,7 @@ def cookies_for(jar: CookieJar, url: str) -> CookieJar:
 
 def renew_header(header: str, jar: CookieJar) -> str | None:
     """Return a Cookie header with the session cookies of a jar in place of its own; None if there are none in it."""
-    cookies = (cookie for cookie in jar if _is_session(cookie.name) and _is_sendable(cookie))
+    cookies = (cookie for cookie in jar if _is_session(cookie.name) and _is_sendable(cookie.name, cookie.value))
     new = [(cookie.name, cookie.value or "") for cookie in cookies]
     return _join([*_without_session(header), *new]) if new else None
 
@@ -124,6 +126,20 @@ def _is_session(key: str) -> bool:
     return (chunk[1] if chunk else key) in SESSION_COOKIES
 
 
+def _drop_odd(pairs: Pairs) -> Pairs:
+    """Leave out the odd ones; if there is no other, return them, to be refused with words."""
+    return [pair for pair in pairs if not _is_odd(*pair)] or pairs
+
+
+def _is_odd(key: str, value: str | None) -> bool:
+    """Whether a cookie is not worth an error: a site's statistics may keep what is no cookie value."""
+    return not _is_session(key) and not _is_sendable(key, value)
+
+
+def _is_sendable(key: str, value: str | None) -> bool:
+    return bool(_NAME.fullmatch(key) and value and _VALUE.fullmatch(value))
+
+
 def _join(pairs: Iterable[tuple[str, str]]) -> str:
     """Put name.0, name.1, … of one name side by side in that order: next-auth joins them as they stand."""
     places: dict[str, int] = {}
@@ -138,7 +154,7 @@ def _join(pairs: Iterable[tuple[str, str]]) -> str:
 
 def _parse(name: str, cookies: str, url: str) -> Pairs:
     """Read a Cookie header, or a bare session token."""
-    text = cookies.strip().removeprefix("Cookie:").strip()
+    text = _HEADER_NAME.sub("", cookies).strip()
     if not text:
         return []
     if "=" not in text and ";" not in text:
@@ -154,7 +170,7 @@ def _parse(name: str, cookies: str, url: str) -> Pairs:
             raise ConfigurationError(f"{name} is not a Cookie header: it must read 'name=value; name=value'")
         if key:
             pairs.append((key, value))
-    return pairs
+    return _drop_odd(pairs)
 
 
 def _choose(name: str, cookies: Iterable[Cookie], url: str, source: str) -> Pairs:
@@ -167,8 +183,7 @@ def _choose(name: str, cookies: Iterable[Cookie], url: str, source: str) -> Pair
     site, chosen, obstacles = urlsplit(url), [], Counter[str]()
     for cookie in cookies:
         obstacle = _obstacle(cookie, site)
-        # A site's statistics may keep what is no cookie value; only for the session's that is an error.
-        if obstacle is None and not _is_session(cookie.name) and not _is_sendable(cookie):
+        if obstacle is None and _is_odd(cookie.name, cookie.value):
             obstacle = "not to be sent"
         if obstacle is None:
             chosen.append(cookie)
@@ -179,10 +194,6 @@ def _choose(name: str, cookies: Iterable[Cookie], url: str, source: str) -> Pair
         raise ConfigurationError(f"{name}: {source} holds no cookie for {site.hostname}: {why}")
     chosen.sort(key=lambda cookie: -len(cookie.path))
     return [(cookie.name, cookie.value or "") for cookie in chosen]
-
-
-def _is_sendable(cookie: Cookie) -> bool:
-    return bool(_NAME.fullmatch(cookie.name) and cookie.value and _VALUE.fullmatch(cookie.value))
 
 
 def _obstacle(cookie: Cookie, site: SplitResult) -> str | None:
@@ -239,8 +250,9 @@ def _read_file(name: str, path: str, url: str) -> Pairs:
     if isinstance(data, list):
         cookies = [_read_item(item, f"{name}: item {number} of {path}") for number, item in enumerate(data, 1)]
         return _choose(name, cookies, url, path)
-    pairs = list(data.items())
-    if not all(isinstance(value, str) and _NAME.fullmatch(key) and _VALUE.fullmatch(value) for key, value in pairs):
+    is_export = all(isinstance(value, str) for value in data.values())
+    pairs = _drop_odd(list(data.items())) if is_export else []
+    if not is_export or not all(_NAME.fullmatch(key) and _VALUE.fullmatch(value) for key, value in pairs):
         raise ConfigurationError(f"{name}: {path} is not a JSON export of cookies")
     return pairs
 

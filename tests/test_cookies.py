@@ -181,6 +181,26 @@ def test_odd_cookie_of_another_kind(tmp_path: Path) -> None:
         cookie_header("cookies", write(tmp_path, line(value="\xe9")), URL)
 
 
+@pytest.mark.parametrize("odd", ["", "\xe9", "a\nb", "a\tb"])
+def test_odd_cookie_in_a_header(tmp_path: Path, odd: str) -> None:
+    """What cannot be sent is left out of a header and of names and values in JSON, but not if it is the session's."""
+    for value in (f"other={odd}; {NAME}=x; more={odd}", f"{NAME}=x; \xfc=y; other={odd}"):
+        assert f"{NAME}=x" == cookie_header("cookies", value, URL)
+    assert f"{NAME}=x" == cookie_header("cookies", write(tmp_path, {NAME: "x", "other": odd, "two words": "y"}), URL)
+
+    for cookies in (f"a=b; {NAME}.1={odd}", write(tmp_path, {NAME: odd, "a": "b"}), {NAME: "x", "other": odd}):
+        with pytest.raises(ConfigurationError, match=r"^cookies"):
+            cookie_header("cookies", cookies, URL)
+
+
+@pytest.mark.parametrize("name", ["Cookie: ", "cookie:", " COOKIE:  "])
+def test_header_with_its_name(name: str) -> None:
+    """A header may be copied with its name, however that is written; elsewhere the word is left alone."""
+    assert f"{NAME}=x; a=cookie:b" == cookie_header("cookies", f"{name}{NAME}=x; a=cookie:b", URL)
+    with pytest.raises(ConfigurationError, match="is empty"):
+        cookie_header("cookies", name, URL)
+
+
 @pytest.mark.parametrize(
     "content",
     [
