@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._errors import ConfigurationError, ProtocolError
-from .argument import show
 from .json_object import check_type, split
 from .sampling import VALUES, Sampling
 
@@ -19,7 +18,8 @@ class Preset:
         name: what `sampling=` takes.
         sampling: the values; the server fills in none of them by itself.
         description: what it is good for.
-        extra: fields that this version does not know, such of the values too, under "sampling_parameters".
+        extra: fields that this version does not know; under "sampling_parameters" such of the values, and those that
+            `Sampling` refuses, which are not sent.
     """
 
     name: str
@@ -40,14 +40,22 @@ class Preset:
         parameters = extra.pop("sampling_parameters", None)
         if not isinstance(parameters, Mapping):
             raise ProtocolError("preset: sampling_parameters is not an object")
-        try:
-            sampling = Sampling(**{name: parameters[name] for name in VALUES if name in parameters})
-        except ConfigurationError as error:
-            raise ProtocolError(f"preset {show(values['name'])}: {error}") from error
-        unknown = {name: value for name, value in parameters.items() if name not in VALUES}
-        if unknown:
-            extra["sampling_parameters"] = unknown
-        return cls(**values, sampling=sampling, extra=extra)
+        possible: dict[str, Any] = {}
+        others: dict[str, Any] = {}
+        for name, value in parameters.items():
+            (possible if name in VALUES and _is_possible(name, value) else others)[name] = value
+        if others:
+            extra["sampling_parameters"] = others
+        return cls(**values, sampling=Sampling(**possible), extra=extra)
+
+
+def _is_possible(name: str, value: Any) -> bool:
+    """Whether `Sampling` takes a value: an odd one must not cost the whole list of models."""
+    try:
+        Sampling(**{name: value})
+    except ConfigurationError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
