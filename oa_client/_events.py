@@ -2,7 +2,8 @@
 The events of a reply.
 
 In order: any number of `PendingEvent`, then of `TokenEvent` and `PluginEvent`, then one `MessageEvent`.
-An error is not an event here: it is raised.
+An error is not an event here: it is raised. Of tokens, which are many, and of the end just the text and the message
+are kept, of others all fields.
 """
 
 from collections.abc import Mapping
@@ -23,16 +24,18 @@ class PendingEvent:
     Attributes:
         queue_position: 1 is next in line; 0 is being worked on, or not known.
         queue_size: all who wait for this model; 0 if not known.
+        extra: fields that this version does not know.
     """
 
     queue_position: int
     queue_size: int
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
     """
-    A piece of the answer.
+    A piece of the answer; it has nothing but its text, whatever else the server sends with it.
 
     Attributes:
         text: to be joined verbatim; may be empty, and may start with a space.
@@ -51,12 +54,14 @@ class PluginEvent:
         action_taken: the name of the action.
         action_input: what went in.
         action_response: what came out.
+        extra: fields that this version does not know.
     """
 
     thought: str
     action_taken: str
     action_input: str
     action_response: str
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,14 @@ class UnknownEvent:
     data: Any = field(hash=False)
 
 
+#: The names of the fields of `PluginEvent` on the wire.
+_PLUGIN = {
+    "current_plugin_thought": "thought",
+    "current_plugin_action_taken": "action_taken",
+    "current_plugin_action_input": "action_input",
+    "current_plugin_action_response": "action_response",
+}
+
 Event = PendingEvent | TokenEvent | PluginEvent | MessageEvent | UnknownEvent
 """What the `events` of a stream yield: to be told apart by class."""
 
@@ -100,19 +113,24 @@ def event_from_json(data: Mapping[str, Any]) -> Event:
     if kind == "token":
         return TokenEvent(_field(data, "text", str))
     if kind == "pending":
-        return PendingEvent(_field(data, "queue_position", int), _field(data, "queue_size", int))
+        return PendingEvent(
+            queue_position=_field(data, "queue_position", int),
+            queue_size=_field(data, "queue_size", int),
+            extra=_others(data, "queue_position", "queue_size"),
+        )
     if kind == "message":
         return MessageEvent(Message.from_json(data.get("message")))
     if kind == "plugin_intermediate":
-        return PluginEvent(
-            thought=_field(data, "current_plugin_thought", str),
-            action_taken=_field(data, "current_plugin_action_taken", str),
-            action_input=_field(data, "current_plugin_action_input", str),
-            action_response=_field(data, "current_plugin_action_response", str),
-        )
+        # Its message is always null.
+        extra = _others(data, "message", *_PLUGIN)
+        return PluginEvent(**{name: _field(data, key, str) for key, name in _PLUGIN.items()}, extra=extra)
     if not isinstance(kind, str):
         raise ProtocolError("an event has no event_type: is this an Open-Assistant server?")
     return UnknownEvent(kind, data)
+
+
+def _others(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != "event_type" and name not in names}
 
 
 def _field(data: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -40,7 +40,15 @@ PLUGIN = {
         pytest.param(
             {"event_type": "pending", "queue_position": -2, "queue_size": -1}, PendingEvent(-2, -1), id="drifted"
         ),
+        pytest.param(
+            {"event_type": "pending", "queue_position": 1, "queue_size": 2, "new": [1]},
+            PendingEvent(1, 2, {"new": [1]}),
+            id="pending with more",
+        ),
         pytest.param(PLUGIN, PluginEvent("why", "action", "in", "out"), id="plugin"),
+        pytest.param(
+            {**PLUGIN, "new": 1}, PluginEvent("why", "action", "in", "out", {"new": 1}), id="plugin with more"
+        ),
         pytest.param(
             {"event_type": "message", "message": {"id": "m1", "content": "a"}},
             MessageEvent(Message("m1", "a")),
@@ -56,7 +64,7 @@ PLUGIN = {
     ],
 )
 def test_event_from_json(data: dict[str, Any], event: Event) -> None:
-    """Each kind of event is read, fields that are new are ignored, and a kind that is new is kept whole."""
+    """Each kind of event is read, with fields that are new but for a token's, and a kind that is new is kept whole."""
     assert event == event_from_json(data)
 
 
@@ -102,9 +110,9 @@ def test_malformed_event(data: dict[str, Any], words: str) -> None:
 
 
 EVENTS = [
-    PendingEvent(1, 2),
+    PendingEvent(1, 2, {"new": []}),
     TokenEvent("a"),
-    PluginEvent("a", "b", "c", "d"),
+    PluginEvent("a", "b", "c", "d", {"new": []}),
     MessageEvent(Message("m1", extra={"new": []})),
     UnknownEvent("new", {"list": []}),
 ]
