@@ -157,13 +157,12 @@ class Client:
             messages: the question, or a list of `{"role", "content"}` with the roles "system", "user" (or
                 "prompter") and "assistant". The API takes no answers of others, so several are flattened into one
                 prompt, a line `Role: content` for each. A system message at the start is the system prompt.
-            model: a name of `list_models`; one that is not in the list, where that was asked for, is refused.
-            sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets; a preset
-                costs one more call, once. Values that are None are the server's choice.
+            model: what answers. `AnswerOptions` says of this and the next five what they may be, and what they cost.
+            sampling: how the tokens are picked.
             system_prompt: instructions that stand before the chat.
             user_profile: what the model shall know of the user.
             response_instructions: how it shall answer.
-            plugins: what the model may use: `Plugin` values, their names, URLs, or mappings with "url".
+            plugins: what the model may use.
             keep: do not delete the chat.
 
         Raises:

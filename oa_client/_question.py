@@ -25,9 +25,10 @@ class AnswerOptions(TypedDict, total=False):
     How an answer is to be made; all are optional, and None is as if left out.
 
     Attributes:
-        model: a name of `Client.list_models`.
+        model: a name of `Client.list_models`; one that is not in the list, where that was asked for, is refused.
         sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets. A preset,
-            given alone or as `preset` beside other values, costs one more call, once for a client.
+            given alone or as `preset` beside other values, costs one more call, once for a client. Values that are
+            None are the server's choice.
         system_prompt: instructions that stand before the chat.
         user_profile: what the model shall know of the user.
         response_instructions: how it shall answer.
