@@ -443,8 +443,8 @@ def test_unknown_sampling_key(key: Any, words: str) -> None:
 
 
 def test_did_you_mean_without_names() -> None:
-    """A suggestion is made of anything, even where nothing is known."""
-    assert "; known are " == did_you_mean("x", [])
+    """Where there are no names that is what is said."""
+    assert "; there are none" == did_you_mean("x", [])
 
 
 MODEL: dict[str, Any] = {

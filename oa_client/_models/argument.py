@@ -20,7 +20,9 @@ def show(value: object) -> str:
 
 
 def did_you_mean(name: object, known: Sequence[str]) -> str:
-    """Return a half sentence with the nearest of the known names, or with all of them."""
+    """Return a half sentence with the nearest of the known names, or with all of them, or that there are none."""
+    if not known:
+        return "; there are none"
     # Not before it is needed: it takes as long to load as the rest of this package.
     from difflib import get_close_matches
 
