@@ -392,14 +392,24 @@ class Client:
         """
         Return the arguments that make a client like this: `Client(**client.settings(with_credentials=True))`.
 
-        A pickled client is these without the credentials. It takes them from the environment again, or what `login()`
-        has kept, or says with its first call what is missing.
+        What `copy` makes of a client is another one with these, credentials included. A pickled client is these without
+        the credentials. It takes them from the environment again, or what `login()` has kept, or says with its first
+        call what is missing.
 
         Args:
             with_credentials: also those that are secret or may hold secrets: cookies, token, headers, session, and a
                 proxy with a password.
         """
         return {**self._settings, **self._secrets()} if with_credentials else dict(self._settings)
+
+    def __copy__(self) -> Client:
+        made = type(self)(**self.settings(with_credentials=True))
+        made._engine.missing = self._engine.missing
+        return made
+
+    def __deepcopy__(self, _: object) -> Client:
+        # What the arguments hold is not the client's to copy: a session, say.
+        return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.settings(), tuple(self._secrets()) or self._engine.missing)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import pickle
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -785,6 +786,24 @@ def test_settings_with_credentials_make_the_same_client(script: OpenAssistantScr
         settings = first.settings(with_credentials=True)
     with Client(**pickle.loads(pickle.dumps(settings))) as again:  # noqa: S301 - ours
         assert str(again.ask("Hi")) == "Hello world"
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_copied_client(script: OpenAssistantScript, make: Callable[[Client], Client]) -> None:
+    """A client that was copied has the credentials too, and works when the first is closed."""
+    with Client(script.url, **script.credentials, model="some") as first, make(first) as again:
+        assert again.settings(with_credentials=True) == first.settings(with_credentials=True)
+        first.close()
+        assert str(again.ask("Hi")) == "Hello world"
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_copy_of_a_pickled_client(make: Callable[[Client], Client]) -> None:
+    """A copy of a client that lacks its credentials says so too."""
+    again = make(pickle.loads(pickle.dumps(Client("http://127.0.0.1:9", token="t"))))  # noqa: S301 - ours
+
+    with pytest.raises(ConfigurationError, match="not its token: "):
+        again.ask("Hi")
 
 
 @pytest.mark.parametrize(
