@@ -272,7 +272,8 @@ class Client:
         Delete each chat, the hidden ones too, as `Chat.delete` does.
 
         Returns:
-            the ids of those that are deleted only later: an answer of theirs is still queued or being written.
+            the ids of those that are hidden, and deleted only later or by a later call: an answer of theirs is still
+            queued or being written, or may be.
 
         Raises:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are deleted then.
