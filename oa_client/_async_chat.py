@@ -102,7 +102,7 @@ class AsyncChat:
 
     async def allow_data_use(self, allowed: bool = True) -> None:
         """Opt in to the use of the chat for training, or out of it; see `Chat.allow_data_use`."""
-        await in_thread(partial(self._conversation.update, allow_data_use=bool(allowed)))
+        await in_thread(partial(self._conversation.allow_data_use, allowed))
 
     async def delete(self) -> bool:
         """Delete the chat, and return whether it is gone already; see `Chat.delete`."""

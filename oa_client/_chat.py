@@ -152,8 +152,8 @@ class Chat:
         self._conversation.update(hidden=False)
 
     def allow_data_use(self, allowed: bool = True) -> None:
-        """Opt in to the use of the chat for training, or out of it; a new chat is in."""
-        self._conversation.update(allow_data_use=bool(allowed))
+        """Opt in to the use of the chat for training (True), or out of it (False); a new chat is in."""
+        self._conversation.allow_data_use(allowed)
 
     def delete(self) -> bool:
         """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 
 from ._branch import OPEN_STATES, Branch, Doubt, End, Prompt, has_failed
 from ._engine import Engine
@@ -62,6 +63,11 @@ class Conversation(Record):
     def _forget(self) -> None:
         """Begin with a lock that nobody holds; see `Forgetful`."""
         self._turns = Turns()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a chat cannot be pickled or copied: keep its id, and make another with client.open_chat(chat.id)"
+        )
 
     @classmethod
     def create(cls, engine: Engine, options: AnswerOptions) -> Conversation:

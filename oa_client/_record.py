@@ -65,6 +65,12 @@ class Record:
         check_text("title", title)
         self.update(title=title)
 
+    def allow_data_use(self, allowed: bool) -> None:
+        """Opt in to the use for training, or out of it; see `Chat.allow_data_use`."""
+        if not isinstance(allowed, bool):
+            raise ConfigurationError(f"allowed must be True or False, not {show(allowed)}")
+        self.update(allow_data_use=allowed)
+
     def delete(self) -> bool:
         """Delete the chat, now or when that does no harm; see `Chat.delete`."""
 

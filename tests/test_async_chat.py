@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -78,6 +80,13 @@ async def test_nothing_is_said(script: OpenAssistantScript, client: AsyncClient,
             say(nothing)
 
     assert ["create"] == script.calls
+
+
+@pytest.mark.parametrize("copy_it", [pickle.dumps, copy.deepcopy])
+async def test_chat_that_is_to_be_copied(chat: AsyncChat, copy_it: Callable[[object], object]) -> None:
+    """A chat cannot leave its client, and the error says how to have another one."""
+    with pytest.raises(TypeError, match=r"client\.open_chat\(chat\.id\)"):
+        copy_it(chat)
 
 
 async def test_turn_is_opened_when_it_is_used(script: OpenAssistantScript, chat: AsyncChat) -> None:

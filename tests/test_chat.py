@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -586,6 +588,22 @@ def test_bad_title(script: OpenAssistantScript, chat: Chat, title: Any) -> None:
         chat.rename(title)
 
     assert ["create"] == script.calls
+
+
+@pytest.mark.parametrize("allowed", ["no", 0, None])
+def test_bad_word_on_data_use(script: OpenAssistantScript, chat: Chat, allowed: Any) -> None:
+    """What is neither True nor False is not taken for a consent."""
+    with pytest.raises(ConfigurationError, match="allowed must be True or False"):
+        chat.allow_data_use(allowed)
+
+    assert ["create"] == script.calls
+
+
+@pytest.mark.parametrize("copy_it", [pickle.dumps, copy.deepcopy])
+def test_chat_that_is_to_be_copied(chat: Chat, copy_it: Callable[[object], object]) -> None:
+    """A chat cannot leave its client, and the error says how to have another one."""
+    with pytest.raises(TypeError, match=r"client\.open_chat\(chat\.id\)"):
+        copy_it(chat)
 
 
 def test_creation_that_fails_leaves_nothing(script: OpenAssistantScript, client: Client) -> None:
