@@ -73,9 +73,17 @@ class _Fuse:
 
 
 class Cleanup:
-    """Deletes chats in a thread of its own, which lives while there are any."""
+    """
+    Deletes chats in a thread of its own, which lives while there are any.
 
-    def __init__(self, transport: Transport) -> None:
+    Args:
+        transport: to the server.
+        is_own: whether that is this process's own local server. No answer of it is lost when a chat is deleted early,
+            but its model stops; and it ends before the process does, with its chats.
+    """
+
+    def __init__(self, transport: Transport, is_own: bool = False) -> None:
+        self.is_own = is_own
         self._transport = transport
         forget_in_children(self)
         self._forget()
@@ -224,7 +232,7 @@ class Cleanup:
 
     def _state(self, remains: _Remains) -> str:
         surface = self._transport.target.surface
-        if remains.was_refused:
+        if remains.was_refused or self.is_own:
             return "complete"
         if remains.message_id is not None:
             return self._send(surface.get_message(remains.chat_id, remains.message_id), remains).state
@@ -271,4 +279,5 @@ def finish_all() -> None:
     """Do what is left, in this thread, within `EXIT_TIMEOUT`: for the interpreter's exit."""
     deadline = monotonic() + EXIT_TIMEOUT
     for cleanup in list(_unfinished):
-        cleanup.close(max(0.0, deadline - monotonic()))
+        if not cleanup.is_own:
+            cleanup.close(max(0.0, deadline - monotonic()))

@@ -369,7 +369,8 @@ class Client:
         Close open streams, delete what chats they leave, and close the connections.
 
         A chat whose answer is still being written is hidden, and deleted as soon as that is final: deleting it
-        before makes the real server abort other users' answers. May be called again, and from any thread.
+        before makes the real server abort other users' answers. With the local server that this process has started it
+        is deleted at once, and the model stops. May be called again, and from any thread.
 
         Args:
             timeout: seconds to wait for such answers; None is as long as it takes, 10 minutes at most.

@@ -104,10 +104,11 @@ class Engine:
         """Return what is needed to talk to the server; without an address, start the local one first."""
         with self._connecting:
             if self._link is None:
+                is_own = self.target is None
                 if self.target is None:
                     self.target = _local_target()
                 transport = self._make_transport(self.target)
-                self._link = _Link(transport, Cleanup(transport))
+                self._link = _Link(transport, Cleanup(transport, is_own))
             return self._link
 
     def exchange(self, keep: bool) -> Exchange:
