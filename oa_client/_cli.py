@@ -1,5 +1,5 @@
 """
-The commands: `ask`, `login`, `logout`, `whoami`, `serve` and `setup`.
+The commands: `ask`, `models`, `login`, `logout`, `whoami`, `serve` and `setup`.
 
 Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -25,13 +25,14 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
 from ._client import Client
-from ._errors import OAError
+from ._errors import ConfigurationError, OAError
 from ._events import PendingEvent, TokenEvent
 from ._login import login, logout
 from ._models import User
+from ._target import check_url
 from ._terminal import on_enter
 
-#: seconds after Ctrl-C for an answer to end, so that its chat can be deleted.
+#: seconds that a command which is broken off waits for an answer to end, so that its chat can be deleted.
 INTERRUPT_TIMEOUT = 3.0
 #: What a model writes is not trusted: control characters could rewrite the terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -45,14 +46,28 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line (`sys.argv` if None) and return its exit status."""
     try:
         return int(cli.main(arguments, prog_name="oa-client", standalone_mode=False) or 0)
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except click.ClickException as error:
+        problem = error.format_message()
     except OAError as error:
-        click.echo(f"oa-client: {_printable(str(error))}", err=True)
-        return 1
+        problem = _printable(str(error))
+    except OSError as error:
+        problem = error.strerror or str(error)
+        _check_output()
+    click.echo(f"oa-client: {problem}", err=True)
+    return 1
+
+
+def _check_output() -> None:
+    """Keep Python from writing at its end, with a traceback, what cannot be written: the disk may be full."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = None  # as where there is none
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,13 +87,14 @@ class _Interruptible(Client):
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is KeyboardInterrupt:
             click.echo("\noa-client: deleting the chat; press Ctrl-C again to leave it", err=True)
-            self.close(INTERRUPT_TIMEOUT)
-        else:
+        if kind is None:
             self.close()
+        else:
+            self.close(INTERRUPT_TIMEOUT)
 
 
 @cli.command()
-@click.argument("question", nargs=-1, required=True)
+@click.argument("question", nargs=-1, metavar="QUESTION...")
 @click.option("--model", help="Which of the server's models answers.")
 @click.option("--system", "system_prompt", help="Instructions that stand before the question.")
 def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None) -> None:
@@ -88,7 +104,9 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None)
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    text = sys.stdin.read() if question == ("-",) else " ".join(question)
+    text = _read_question() if question == ("-",) else " ".join(question)
+    if not text:
+        raise click.UsageError('there is no question: give one, or "-" to read it from standard input')
     status = Console(stderr=True, highlight=False)
     with _Interruptible(model=model) as client, client.stream(text, system_prompt=system_prompt) as stream:
         with status.status("waiting for the first word") as waiting:
@@ -101,6 +119,32 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None)
         click.echo()
         if stream.diverged:
             click.echo(f"The final text differs:\n{_printable(str(stream.message))}", err=True)
+
+
+def _read_question() -> str:
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # In some environments it lets pass what no server can store.
+        sys.stdin.reconfigure(errors="strict")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"standard input is not {error.encoding.upper()}") from error
+
+
+@cli.command()
+def models() -> None:
+    """Print the names of the models that can answer, and what the server says of them."""
+    with Client() as client:
+        for model in client.list_models():
+            click.echo(_printable(f"{model.name}  {model.description}".rstrip()))
+
+
+def _url(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Check an address here, where it has the name that its user knows."""
+    try:
+        return None if value is None else check_url("URL", value)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
 
 
 #: The value of an option that is given without one.
@@ -116,12 +160,20 @@ def _secret(context: click.Context, option: click.Parameter, value: str | None) 
         raise click.BadParameter(
             f"a secret is no argument: {name} alone, after the URL, asks for it; {name} - reads it from standard input"
         )
-    text = sys.stdin.readline() if value == "-" else click.prompt(str(option.name).capitalize(), hide_input=True)
-    return str(text).strip()
+    text = sys.stdin.readline() if value == "-" else _prompt(str(option.name).capitalize(), hide_input=True)
+    return text.strip()
+
+
+def _prompt(words: str, **options: Any) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "standard input is no terminal, so nobody can be asked: --token - or --cookie - reads the secret from it"
+        )
+    return str(click.prompt(words, **options))
 
 
 @cli.command("login")
-@click.argument("url")
+@click.argument("url", callback=_url)
 @click.option(
     *("--token", "token"),
     is_flag=False,
@@ -150,24 +202,26 @@ def log_in(url: str, token: str | None, cookie: str | None, file: Path | None, u
     if given > 1:
         raise click.UsageError("give one of --token, --cookie, --cookies and --user")
     if given == 0:
-        kind = click.prompt("What do you have?", type=click.Choice(["token", "cookie"]))
-        secret = click.prompt(f"The {kind} (it is not shown)", hide_input=True).strip()
+        kind = _prompt("What do you have?", type=click.Choice(["token", "cookie"]))
+        secret = _prompt(f"The {kind} (it is not shown)", hide_input=True).strip()
         token, cookie = (secret, None) if kind == "token" else (None, secret)
     user = login(url, token=token, cookies=cookie if file is None else file, username=username)
     click.echo(f"Signed in at {url} as {_name(user)}.")
 
 
 @cli.command("logout")
-@click.argument("url")
+@click.argument("url", callback=_url)
 def log_out(url: str) -> None:
     """Forget the login that is kept for URL."""
     click.echo(f"Logged out of {url}." if logout(url) else f"No login is kept for {url}.")
 
 
 @cli.command()
-@click.argument("url", required=False)
+@click.argument("url", required=False, callback=_url)
 def whoami(url: str | None) -> None:
     """Print who is signed in at URL, else at $OA_BASE_URL."""
+    if url is None and not os.environ.get("OA_BASE_URL"):
+        raise click.UsageError("no address: give a URL, or set $OA_BASE_URL")
     with Client(url) as client:
         user = client.whoami()
         click.echo(f"{_name(user)}, {client._place}")
@@ -246,7 +300,8 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
     """
     from . import local
 
-    options["backend"] = options["backend"] or ("openai" if options["upstream"] else "embedded")
+    names_upstream = options["upstream"] or options["upstream_model"]
+    options["backend"] = options["backend"] or ("openai" if names_upstream else "embedded")
     if options["upstream"]:
         # NOTE: not $OPENAI_API_KEY, which is meant for another address than the one that is named here.
         options["api_key"] = os.environ.get("OA_UPSTREAM_KEY") or None
@@ -279,7 +334,13 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
     except local.LocalServerError as error:
         raise click.ClickException(_printable(str(error))) from error
     except ValueError as error:
-        raise click.UsageError(_printable(str(error))) from error
+        # Of a backend's options it tells as of arguments.
+        words = re.sub(r"(?<=' takes no )\w+|(?<=' needs )\w+", _option, str(error))
+        raise click.UsageError(_printable(words)) from error
+
+
+def _option(name: re.Match[str]) -> str:
+    return "--" + name[0].replace("_", "-")
 
 
 def _read_token(file: str | None) -> tuple[str | None, str]:
@@ -332,7 +393,8 @@ def setup() -> None:
         if not model.downloaded:
             size = model.download_bytes / 1e6
             console.print(f"Downloading {model.name}, {size:.0f} MB ({model.licence}), to {model.path.parent}")
-        with Progress(*Progress.get_default_columns(), DownloadColumn(), console=console, transient=True) as bar:
+        columns = (*Progress.get_default_columns(), DownloadColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(model.name, total=model.download_bytes)
             path = local.download_model(lambda done, total: bar.update(task, completed=done, total=total))
     except local.LocalServerError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -18,8 +19,9 @@ import pytest
 import requests
 
 from oa_client import Client, __main__
-from oa_client._cli import run
+from oa_client._cli import INTERRUPT_TIMEOUT, _Interruptible, run
 from oa_client._terminal import on_enter
+from oa_client.local import LocalServer
 
 from .local.upstream import UpstreamDouble
 from .scripted import EventWriter, OpenAssistantScript
@@ -139,6 +141,7 @@ def test_error_is_one_line_on_stderr(
     [
         pytest.param(["nonsense"], id="unknown command"),
         pytest.param(["ask"], id="no question"),
+        pytest.param(["ask", ""], id="empty question"),
         pytest.param(["serve", "--backend", "nonsense"], id="unknown backend"),
         pytest.param(["serve", "--port", "70000"], id="no port"),
         pytest.param(["login"], id="no address"),
@@ -150,7 +153,10 @@ def test_error_is_one_line_on_stderr(
         pytest.param(["serve", "--token-file", "no-such-file"], id="no token file"),
         pytest.param(["serve", "--token-file", __file__], id="no token in the file"),
         pytest.param(["serve", "--backend", "openai"], id="no upstream"),
+        pytest.param(["serve", "--upstream-model", "large"], id="no upstream of the model"),
         pytest.param(["serve", "--backend", "lorem", "--model", "x.gguf"], id="a model for another backend"),
+        pytest.param(["logout", "oa.example.org"], id="address without a scheme"),
+        pytest.param(["whoami"], id="no address to ask"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +166,102 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     assert "Usage:" in explained
     assert "secret\n" not in explained
     assert "'secret'" not in explained
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["ask"], 'give one, or "-" to read it from standard input', id="no question"),
+        pytest.param(["ask", ""], "there is no question", id="empty question"),
+        pytest.param(["serve", "--upstream-model", "large"], "needs --upstream", id="no upstream of the model"),
+        pytest.param(["serve", "--backend", "openai"], "needs --upstream", id="no upstream"),
+        pytest.param(["serve", "--backend", "lorem", "--model", "x"], "takes no --model", id="another's option"),
+        pytest.param(["logout", "oa.example.org"], "URL is not", id="argument"),
+        pytest.param(["login", "oa.example.org", "--user", "ada"], "mean https://oa.example.org?", id="no scheme"),
+        pytest.param(["whoami"], "no address: give a URL", id="no address"),
+    ],
+)
+def test_wrong_usage_is_told_in_words_of_the_command(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not in those of the Python that is called."""
+    run(arguments)
+    (problem,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: "))
+
+    assert words in problem
+    assert not re.search("messages|base_url|upstream_model", problem)
+
+
+def test_standard_input_that_is_no_text(script: OpenAssistantScript) -> None:
+    """Whatever the locale makes of it, `ask -` says so in one line, and asks nothing."""
+    for locale in ("C.UTF-8", "C"):
+        done = subprocess.run(
+            [*COMMAND, "ask", "-"],
+            env={**os.environ, **variables(script), "LC_ALL": locale},
+            input=b"\xff\xfe",
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert (done.returncode, done.stderr) == (1, b"oa-client: standard input is not UTF-8\n")
+    assert script.requests == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device")
+def test_output_that_cannot_be_written(script: OpenAssistantScript) -> None:
+    """A full disk ends with status 1 and one line, and leaves no chat."""
+    script.message_state = "complete"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "ask", "Hi"],
+            env={**os.environ, **variables(script)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (1, "oa-client: No space left on device\n")
+    assert script.visible_chats == []
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        pytest.param(None, [()], id="the end"),
+        pytest.param(BrokenPipeError, [(INTERRUPT_TIMEOUT,)], id="the reader has left"),
+        pytest.param(KeyboardInterrupt, [(INTERRUPT_TIMEOUT,)], id="Ctrl-C"),
+    ],
+)
+def test_how_long_a_broken_off_command_stays(
+    script: OpenAssistantScript, error: type[BaseException] | None, waits: list[tuple[float, ...]]
+) -> None:
+    """Less long than a program that closes its client: somebody waits for the prompt of the shell."""
+    closed = []
+
+    class Noted(_Interruptible):
+        def close(self, *timeout: float | None) -> tuple[str, ...]:
+            closed.append(timeout)
+            return super().close(0)
+
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt), Noted(script.url, **script.credentials):
+        if error is not None:
+            raise error
+
+    assert closed == waits
+
+
+def test_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`models` prints a line for each, beginning with what `ask --model` takes."""
+    with LocalServer("lorem") as server:
+        monkeypatch.setenv("OA_BASE_URL", server.url)
+        monkeypatch.setenv("OA_TOKEN", server.token)
+        status = run(["models"])
+
+    assert status == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["lorem", "OA_SFT_Llama_30B_6"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
@@ -388,7 +490,7 @@ def test_serve_with_a_model_that_is_none(
 
     out, err = capsys.readouterr()
     assert (status, out) == (1, "")
-    assert err.startswith("Error: ")
+    assert err.startswith("oa-client: ")
     assert words in err
     assert err.count("\n") == 1
 
@@ -413,6 +515,19 @@ def test_ask_without_a_model_says_what_to_do(tmp_path: Path, script: OpenAssista
     assert process.returncode == 1
     assert "oa-client setup" in errors
     assert not folder.exists()
+
+
+def test_setup_without_a_connection(tmp_path: Path) -> None:
+    """Where there is no terminal `setup` prints a line of what it does and one of what went wrong."""
+    environment = {"OA_CLIENT_DATA": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    with start("setup", environment=environment) as process:
+        out, errors = process.communicate(timeout=60)
+
+    assert (out, process.returncode) == ("", 1)
+    assert [line.partition(" SmolLM2")[0] for line in errors.splitlines()] == [
+        "Downloading",
+        "oa-client: could not download",
+    ]
 
 
 def test_command_without_its_extra_says_how_to_get_it(

@@ -105,6 +105,22 @@ def test_without_an_option(script: AccountScript, kind: str, line: str) -> None:
     assert is_signed(script, "the-secret")
 
 
+@pytest.mark.parametrize("option", [[], ["--token"], ["--cookie"]])
+def test_nobody_who_can_be_asked(option: list[str]) -> None:
+    """Without a terminal `login` says how else a secret is given."""
+    done = subprocess.run(
+        [*COMMAND, "login", "https://oa.example", *option],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "--token - or --cookie - reads the secret" in done.stderr
+
+
 def test_login_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--cookies` takes a file of cookies."""
     file = tmp_path / "cookies.json"
