@@ -369,6 +369,11 @@ class Reply:
             try:
                 message = self._judge(self._get_message())
                 if message is not None:
+                    _log.info(
+                        "message %s: taken from the server's record, as its stream ended early%s",
+                        message.id,
+                        f": {cut}" if cut else "",
+                    )
                     return message
             except AuthError:
                 raise

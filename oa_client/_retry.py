@@ -9,6 +9,7 @@ not, since its first reader takes the events with it.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 
 _T = TypeVar("_T")
+_log = logging.getLogger("oa_client")
 
 
 class Retry:
@@ -55,12 +57,15 @@ class Retry:
             OAError: what `send` raised the last time.
         """
         delay = FIRST_DELAY
-        for _ in range(self._max_retries):
+        for number in range(1, self._max_retries + 1):
             try:
                 return send()
             except (APIError, TransportError) as error:
                 wait = _wait(call, error, delay * random.uniform(0.5, 1))  # noqa: S311 - spreads load, hides nothing
-                if wait is None or wait >= limit or interrupt.wait(wait):
+                if wait is None or wait >= limit:
+                    raise
+                _log.info("%s; try %d of %d in %.1f s", error, number + 1, self._max_retries + 1, wait)
+                if interrupt.wait(wait):
                     raise
                 limit -= wait
                 delay = min(2 * delay, LONGEST_DELAY)
