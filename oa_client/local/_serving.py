@@ -6,8 +6,10 @@ import asyncio
 import socket
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from oa_client.local._accounts import Accounts
 from oa_client.local._app import create_app
@@ -106,15 +108,13 @@ class Serving:
         )
         config = uvicorn.Config(
             app,
-            http=self._protocol or "h11",
+            http=self._protocol or _Http,
             ws="none",
             lifespan="off",
             log_config=None,
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,
         )
-        # NOTE: not as an argument, which would silence the access log of every uvicorn in the process.
-        config.access_log = False
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         self._ready.set()
@@ -124,6 +124,15 @@ class Serving:
         # NOTE: not by `should_exit`, which uvicorn looks at ten times a second, and then rests as long again.
         serving.cancel()
         await asyncio.wait({serving})
+
+
+class _Http(H11Protocol):
+    """uvicorn's HTTP without a line in the log for each request: the log is that of the program around it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # NOTE: not as an argument of the server, which would silence every other uvicorn in the process too.
+        self.access_log = False
 
 
 async def _stop(server: uvicorn.Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -263,6 +264,19 @@ def test_a_child_process_has_its_own(stand_in: None, monkeypatch: pytest.MonkeyP
     childs.close()
 
     assert childs is not parents
+
+
+def test_requests_are_not_in_the_log_of_the_program(caplog: pytest.LogCaptureFixture) -> None:
+    """At INFO a program hears nothing of each request; what another uvicorn says of its own is still heard."""
+    caplog.set_level(logging.INFO)
+    logger = logging.getLogger("uvicorn.access")
+    with LocalServer("lorem") as server:
+        assert requests.get(server.url, timeout=PATIENCE).status_code
+    heard = [record for record in caplog.records if record.name == logger.name]
+    logger.info("another's")
+
+    assert heard == []
+    assert "another's" in caplog.text
 
 
 def test_a_shared_server_that_fails_is_tried_again(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
