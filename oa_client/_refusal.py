@@ -50,7 +50,7 @@ def advice(status: int, surface: Surface, is_signed: bool, detail: Any = "", has
         if status in (401, 403, 404) and not is_signed:
             return (
                 "no credentials are given, so this was sent as to a website: pass cookies= (or $OA_COOKIE) for one, "
-                "token= (or $OA_TOKEN) for an inference server"
+                f"token= (or $OA_TOKEN) for an inference server, or sign in with {_LOGIN}"
             )
         if status in (401, 403):
             if has_worked:
@@ -59,25 +59,27 @@ def advice(status: int, surface: Surface, is_signed: bool, detail: Any = "", has
                     f"again, and {_NEW_COOKIE}"
                 )
             return (
-                "not signed in, session expired, or banned; these cookies have not worked before, so they may also be "
-                f"another site's: {_NEW_COOKIE}"
+                "the session has expired, or the user is banned; these cookies have not worked before, so they may "
+                f"also be another site's: {_NEW_COOKIE}"
             )
         if status == 404:
             return f"{_ADVICE[404]}; and a site whose chat is switched off has nothing at all"
     return _ADVICE.get(status, "")
 
 
-_NEW_TOKEN = "log in again, and pass the new token as token=, in $OA_TOKEN or to oa_client.login()"  # noqa: S105 - words
-_NEW_COOKIE = "pass a fresh session cookie as cookies=, in $OA_COOKIE or to oa_client.login()"
+_LOGIN = "oa_client.login() or the command `oa-client login URL`"
+_NEW_TOKEN = f"log in again, and pass the new token as token=, in $OA_TOKEN or to {_LOGIN}"
+_NEW_COOKIE = f"pass a fresh session cookie as cookies=, in $OA_COOKIE or to {_LOGIN}"
 #: What an inference server explains, whatever the status.
 _ADVICE_ON_DETAIL = {
     TOKEN_EXPIRED: f"the token was good and is too old: {_NEW_TOKEN}",
     "Invalid token": (
-        "the server does not know the token: pass a whole access token of this very server as token= or in $OA_TOKEN"
+        "the server does not know the token: pass a whole access token of this very server as token=, in $OA_TOKEN or "
+        f"to {_LOGIN}"
     ),
     "Invalid token type": (
-        "this is a refresh token, which signs nothing: pass the access token that came with it as token= or in "
-        "$OA_TOKEN"
+        "this is a refresh token, which signs nothing: pass the access token that came with it as token=, in $OA_TOKEN "
+        f"or to {_LOGIN}"
     ),
     "Not authenticated": (
         "no token reached the server: pass an access token as token= or in $OA_TOKEN, and if you do, look for what "
@@ -89,11 +91,11 @@ _ADVICE_ON_DETAIL = {
 }
 
 _ADVICE = {
-    401: "the token is wrong or has expired: log in again and pass the new one as token= or in $OA_TOKEN",
-    403: "the server did not see valid credentials: pass an access token as token= or in $OA_TOKEN",
+    401: f"the token is wrong or has expired: {_NEW_TOKEN}",
+    403: f"the server did not see valid credentials: pass an access token as token=, in $OA_TOKEN or to {_LOGIN}",
     404: "there is no such thing here, or it is another user's; check base_url too",
     413: "shorten the message, or start a new chat",
-    422: "see Client.list_models() for the models and their sampling values",
+    422: "see Client.list_models() for the models and their sampling values, `oa-client models` for their names",
     429: "wait before asking again",
     500: "the server failed",
     502: "the server behind the proxy is down",

@@ -484,7 +484,10 @@ def test_class_of_a_status(status: int, expected: type[APIError]) -> None:
     [
         pytest.param(401, WEBSITE, "cookies=", id="website 401"),
         pytest.param(403, WEBSITE, "cookies=", id="website 403"),
+        pytest.param(401, WEBSITE, "`oa-client login URL`", id="website's command"),
         pytest.param(401, INFERENCE, "token=", id="inference 401"),
+        pytest.param(401, INFERENCE, "`oa-client login URL`", id="inference server's command"),
+        pytest.param(422, INFERENCE, "`oa-client models`", id="422"),
         pytest.param(403, INFERENCE, "token=", id="inference 403"),
         pytest.param(404, WEBSITE, "base_url", id="404"),
         pytest.param(503, INFERENCE, "try again", id="503"),
@@ -499,6 +502,7 @@ def test_advice(status: int, surface: Surface, words: str) -> None:
 def test_advice_without_credentials(status: int) -> None:
     """Who forgot the credentials is told which there are, and where such a call goes."""
     assert "no credentials are given" in advice(status, WEBSITE, False)
+    assert "`oa-client login URL`" in advice(status, WEBSITE, False)
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 418])
