@@ -29,6 +29,10 @@ from ._wire import DEFAULT_MODEL, Inference, Surface
 
 #: No white space and nothing that libraries read in different ways.
 _URL = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
+#: A host and port behind no scheme or a wrong one.
+_BARE = re.compile(r"(?!https?://)(?:[a-z]*:?/+)?((?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d+)?)(?:/.*)?", re.ASCII)
+#: characters; a host is seldom longer, a token that was taken for one always.
+_HOST_LIMIT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +170,7 @@ def check_url(name: str, value: Any) -> str:
     Raises:
         ConfigurationError: if it is none, or holds what does not belong there.
     """
-    # The value is not quoted: whoever gets an address wrong may have put a password or token into it.
-    problem = f"{name} is not an http or https URL, for example http://127.0.0.1:8000"
+    problem = f"{name} is not an http or https URL{_suggestion(value)}"
     if not isinstance(value, str) or not _URL.fullmatch(value):
         raise ConfigurationError(problem)
     try:
@@ -184,6 +187,19 @@ def check_url(name: str, value: Any) -> str:
     if "?" in value or "#" in value:
         raise ConfigurationError(f"{name} must not have a query or a fragment")
     return value.rstrip("/")
+
+
+def _suggestion(value: Any) -> str:
+    """
+    Return the address that was probably meant, else what one looks like.
+
+    Nothing else is quoted: whoever gets an address wrong may have put a password or token into it.
+    """
+    bare = _BARE.fullmatch(value) if isinstance(value, str) else None
+    if bare is None or len(bare[1]) > _HOST_LIMIT:
+        return ", for example http://127.0.0.1:8000"
+    scheme = "http" if bare[1].startswith(("localhost", "127.")) else "https"
+    return f": did you mean {scheme}://{bare[1]}?"
 
 
 def _check_token(name: str, token: Any) -> str | TrustedClient:

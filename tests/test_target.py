@@ -276,6 +276,26 @@ def test_bad_address_in_the_environment(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        pytest.param("oa.example.org", "https://oa.example.org", id="host"),
+        pytest.param("oa.example.org:8000/api", "https://oa.example.org:8000", id="port and path"),
+        pytest.param("//oa.example.org/", "https://oa.example.org", id="slashes"),
+        pytest.param("htps://oa.example.org", "https://oa.example.org", id="another scheme"),
+        pytest.param("http:/oa.example.org", "https://oa.example.org", id="one slash"),
+        pytest.param("localhost:8000", "http://localhost:8000", id="this machine"),
+        pytest.param("127.0.0.1:8000", "http://127.0.0.1:8000", id="its number"),
+    ],
+)
+def test_address_without_a_scheme(url: str, meant: str) -> None:
+    """The error has the address that was probably meant."""
+    with pytest.raises(ConfigurationError) as caught:
+        found(url)
+
+    assert f"base_url is not an http or https URL: did you mean {meant}?" == str(caught.value)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         pytest.param(f"http://user:{SECRET}@h", id="password"),
@@ -288,6 +308,9 @@ def test_bad_address_in_the_environment(url: str) -> None:
         pytest.param(f"user:{SECRET}@h", id="password without scheme"),
         pytest.param(f"http:/user:{SECRET}@h", id="password after one slash"),
         pytest.param(f"h?token={SECRET}", id="query without scheme"),
+        pytest.param(SECRET, id="something else"),
+        pytest.param(f"{'e' * 40}.{'p' * 40}.{SECRET}", id="token"),
+        pytest.param(f"oa.example.org/{SECRET}", id="path"),
     ],
 )
 @pytest.mark.parametrize("variable", [False, True], ids=["argument", "variable"])
