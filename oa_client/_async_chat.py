@@ -132,6 +132,9 @@ class AsyncChatList(AsyncIterator[ChatInfo]):
         self._walk = walk
         self._chats: Iterator[ChatInfo] = iter(())
 
+    def __repr__(self) -> str:
+        return f"<AsyncChatList: {self._walk.state}>"
+
     async def __anext__(self) -> ChatInfo:
         while True:
             for chat in self._chats:

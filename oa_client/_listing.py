@@ -36,6 +36,13 @@ class Walk:
         self._passed = set() if self._cursor is None else {self._cursor}
         self._include_hidden = bool(include_hidden)
         self._is_over = False
+        self._pages = 0
+
+    @property
+    def state(self) -> str:
+        """How far it has come, in words."""
+        read = "1 page" if self._pages == 1 else f"{self._pages} pages"
+        return f"{read} read, {'no more' if self._is_over else 'more to come'}"
 
     def ask(self) -> ChatPage | None:
         """
@@ -58,6 +65,7 @@ class Walk:
         Returns:
             its chats in the order of the way; pages have the newest first, wherever it leads.
         """
+        self._pages += 1
         self._cursor = self._cursor_behind(page)
         # Behind the last of the newer ones the servers still name a cursor.
         if self._cursor is None or not page.chats:
@@ -85,6 +93,9 @@ class ChatList(Iterator[ChatInfo]):
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
         self._chats: Iterator[ChatInfo] = iter(())
+
+    def __repr__(self) -> str:
+        return f"<ChatList: {self._walk.state}>"
 
     def __next__(self) -> ChatInfo:
         while True:

@@ -119,6 +119,25 @@ def test_all_chats(script: OpenAssistantScript, client: Client, count: int) -> N
     assert newest_first(count - 1) == [chat.id for chat in client.list_chats()]
 
 
+def test_repr_says_how_far_it_is() -> None:
+    """It asks for nothing."""
+    with OpenAssistantScript("website") as script, Client(script.url, **script.credentials) as client:
+        Library(script, 30)
+        chats = client.list_chats()
+        seen = [repr(chats)]
+        next(chats)
+        seen.append(repr(chats))
+        list(chats)
+        seen.append(repr(chats))
+
+    assert 2 == len(script.requests)
+    assert [
+        "<ChatList: 0 pages read, more to come>",
+        "<ChatList: 1 page read, more to come>",
+        "<ChatList: 2 pages read, no more>",
+    ] == seen
+
+
 def test_three_pages_of_the_website() -> None:
     """The website is asked for page after page of twenty, and never told how many to give."""
     with OpenAssistantScript("website") as script, Client(script.url, **script.credentials) as client:

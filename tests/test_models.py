@@ -273,6 +273,11 @@ def test_str_is_the_content(content: str | None, text: str) -> None:
     assert text == str(Message("m1", content))
 
 
+def test_format_is_that_of_the_content() -> None:
+    """In an f-string a message takes what a string takes."""
+    assert "|Hello     |     Hello|" == f"|{Message('m1', 'Hello'):10}|{Message('m1', 'Hello'):>10}|"
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -57,6 +57,9 @@ class Message:
     def __str__(self) -> str:
         return self.content or ""
 
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
     @classmethod
     def from_json(cls, data: Any) -> "Message":
         """
