@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -732,6 +734,19 @@ def test_a_function_that_fails(answer: Any) -> None:
     server.close()
     with pytest.raises(AssertionError, match=r"the function of oa_server.replies\(\) raised"):
         server.check()
+
+
+def test_without_the_extra() -> None:
+    """The import fails with the line that installs what is missing, and names that as Python does."""
+    program = (
+        "import sys; sys.modules['starlette'] = None\n"
+        "try:\n    import oa_client.testing\n"
+        "except ModuleNotFoundError as error:\n    print(error.name, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.startswith("starlette")
+    assert "oa_client.testing needs an extra: pip install 'oa-client[testing]' (" in done.stdout
 
 
 def test_repr() -> None:

@@ -11,26 +11,31 @@ With the extra `testing` pytest has the fixtures `oa_server`, `oa_client` and `o
 Without pytest, `OAServer` is a context manager.
 """
 
-from oa_client.testing._answer import Reply
-from oa_client.testing._faults import (
-    AnswerFault,
-    CallFault,
-    Cancelled,
-    Cut,
-    Drop,
-    ErrorEvent,
-    Pause,
-    Pings,
-    Queued,
-    RateLimit,
-    Refuse,
-    Stall,
-    Then,
-    TimedOut,
-)
-from oa_client.testing._routes import Request, Route, Surface
-from oa_client.testing._script import Function, SeenChat
-from oa_client.testing._server import OAServer
+try:
+    from oa_client.testing._answer import Reply
+    from oa_client.testing._faults import (
+        AnswerFault,
+        CallFault,
+        Cancelled,
+        Cut,
+        Drop,
+        ErrorEvent,
+        Pause,
+        Pings,
+        Queued,
+        RateLimit,
+        Refuse,
+        Stall,
+        Then,
+        TimedOut,
+    )
+    from oa_client.testing._routes import Request, Route, Surface
+    from oa_client.testing._script import Function, SeenChat
+    from oa_client.testing._server import OAServer
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"oa_client.testing needs an extra: pip install 'oa-client[testing]' ({error})", name=error.name
+    ) from error
 
 __all__ = [
     "AnswerFault",
