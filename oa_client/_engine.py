@@ -337,7 +337,8 @@ def _local_target() -> Target:
     try:
         server = shared_server()
     except LocalServerError as error:
+        # Not from the error itself, of which this says everything.
         raise ConfigurationError(
             f"no address is given, and the local server does not start: {error}{ways_out}"
-        ) from error
+        ) from error.__cause__
     return Target(server.url, Inference(), Credentials(Login(token=server.token)), server.model)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from oa_client import Client, ConfigurationError
+from oa_client.local import _shared
 
 #: Has a model that writes a word, and then nothing until nobody wants its answer any more; warnings go to stderr.
 STAND_IN = """
@@ -45,6 +49,21 @@ def run(program: str) -> tuple[int, str, list[str]]:
     greeting, *errors = done.stderr.splitlines()
     assert greeting.startswith(GREETING)
     return done.returncode, done.stdout, errors
+
+
+def test_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One error says it all; below it is only what a library has raised, and nothing where none has."""
+    monkeypatch.setenv("OA_CLIENT_DATA", str(tmp_path))
+    monkeypatch.setattr(_shared, "_servers", {})
+    with pytest.raises(ConfigurationError, match=r"oa-client setup.* name a server") as no_model:
+        Client().list_models()
+    for module in ("oa_client.local._serving", "uvicorn"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError, match="pip install") as no_extra:
+        Client().list_models()
+
+    assert (no_model.value.__cause__, no_model.value.__suppress_context__) == (None, True)
+    assert isinstance(no_extra.value.__cause__, ImportError)
 
 
 def test_exit_after_a_stream_was_left() -> None:
