@@ -17,7 +17,7 @@ def main() -> None:
         chat = client.create_chat(sampling={"max_new_tokens": 30})
         try:
             first = chat.ask("Name three rivers.")
-            second = chat.regenerate().finish()
+            second = chat.regenerate(sampling={"temperature": 1.2, "max_new_tokens": 30}).finish()
 
             chat.vote(first, -1)
             chat.vote(second, 1)
