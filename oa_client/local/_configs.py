@@ -12,6 +12,8 @@ from oa_client.local._models import Models
 from oa_client.local._plugins import FOLDER, Plugins
 from oa_client.local._refusals import RefusalError
 
+PLUGIN_BYTES = 1 << 20  # of a body that anybody may send
+
 
 class Configs:
     """The routes below `/configs` and `/plugins`."""
@@ -38,7 +40,7 @@ class Configs:
         return json_response(self._plugins.builtin())
 
     async def _configure_plugin(self, request: Request) -> Response:
-        return json_response(await self._plugins.configured(await read_json(request)))
+        return json_response(await self._plugins.configured(await read_json(request, PLUGIN_BYTES)))
 
     async def _describe_plugin(self, request: Request) -> Response:
         return json_response(self._plugins.description)

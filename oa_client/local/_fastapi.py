@@ -33,16 +33,16 @@ def worded(handler: Handler) -> Handler:
     return guarded
 
 
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request, limit: int = BODY_BYTES) -> Any:
     """
     The body: JSON unless the content type says otherwise.
 
     Raises:
         RefusalError: 422 if there is none or it is no JSON, 400 if it cannot even be decoded, 413 if
-            it is larger than `BODY_BYTES`.
+            it has more than `limit` bytes.
     """
     try:
-        body = await read_bytes(request, BODY_BYTES)
+        body = await read_bytes(request, limit)
     except TooLargeError:
         raise RefusalError(413, "Request body is too large") from None
     if not body:

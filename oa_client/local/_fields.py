@@ -17,6 +17,7 @@ from typing import Any
 from oa_client.local._refusals import BreakdownError, RefusalError
 
 TITLE_CHARACTERS = 100
+MOST_ERRORS = 100  # after which a list is read no further: each takes a hundred times the room of a wrong item
 TRUE_WORDS = frozenset({"1", "on", "t", "true", "y", "yes"})
 FALSE_WORDS = frozenset({"0", "off", "f", "false", "n", "no"})
 
@@ -158,7 +159,7 @@ def read_fields(fields: Mapping[str, Field]) -> Callable[[Any], dict[str, Any]]:
 
 
 def read_list(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
-    """Make a reader of a list, each item of which `read` takes."""
+    """Make a reader of a list, each item of which `read` takes. After `MOST_ERRORS` the rest is not looked at."""
 
     def read_items(value: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -170,6 +171,8 @@ def read_list(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
                 items.append(read(item))
             except InvalidError as error:
                 errors += [{**one, "loc": [index, *one["loc"]]} for one in error.errors]
+                if len(errors) >= MOST_ERRORS:
+                    break
         if errors:
             raise InvalidError(*errors)
         return items

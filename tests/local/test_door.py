@@ -278,6 +278,26 @@ def test_bodies_have_a_limit(user: User, size: int) -> None:
         assert answer.text == expected
 
 
+def test_many_wrong_items_take_no_room(server: LocalServer) -> None:
+    """Anybody may send them, and gets a list of what is wrong that does not grow with them."""
+    url = f"{server.url}/configs/plugin_config"
+    sizes = []
+    for count in (50, 1000, 100_000):
+        answer = requests.post(url, json=plugin(endpoints=[ENDPOINT, *[{}] * count]), timeout=PATIENCE)
+        assert answer.status_code == 422
+        sizes.append(len(answer.json()["detail"]))
+
+    assert sizes[0] == sizes[1] == sizes[2] < 200
+
+
+@pytest.mark.parametrize(("size", "status"), [(1 << 20, 422), ((1 << 20) + 1, 413)])
+def test_what_anybody_may_send_has_a_limit_of_its_own(server: LocalServer, size: int, status: int) -> None:
+    """1 MB, for a body of plain JSON that holds no plugin."""
+    body = b'"' + b"x" * (size - 2) + b'"'
+
+    assert requests.post(f"{server.url}/configs/plugin_config", data=body, timeout=PATIENCE).status_code == status
+
+
 def test_a_body_without_end_is_not_read_to_its_end(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past a second limit the server stops reading."""
     monkeypatch.setattr("oa_client.local._http.MOST_DISCARDED", (1 << 20) + 1)
