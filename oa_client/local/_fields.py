@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from oa_client.local._refusals import BreakdownError, RefusalError
 
 TITLE_CHARACTERS = 100
+MOST_LEVELS = 100  # of values in each other: what could be stored deeper could not be sent again
 MOST_ERRORS = 100  # after which a list is read no further: each takes a hundred times the room of a wrong item
 TRUE_WORDS = frozenset({"1", "on", "t", "true", "y", "yes"})
 FALSE_WORDS = frozenset({"0", "off", "f", "false", "n", "no"})
@@ -140,10 +141,15 @@ def read_choice(*choices: str) -> Callable[[Any], str]:
 
 
 def read_raw(value: Any) -> Any:
-    """Any value that JSON can hold."""
+    """Any value that JSON can hold, of `MOST_LEVELS` at most."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [item for outer in level for item in _items(outer)]
+    if level:
+        raise BreakdownError(empty=True)
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
+    except ValueError:
         raise BreakdownError(empty=True) from None
     return value
 
@@ -178,6 +184,13 @@ def read_list(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
         return items
 
     return read_items
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """What is directly in a list or an object."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _as_object(value: Any) -> dict[str, Any]:

@@ -278,6 +278,20 @@ def test_bodies_have_a_limit(user: User, size: int) -> None:
         assert answer.text == expected
 
 
+@pytest.mark.parametrize(("levels", "status"), [(99, 200), (100, 500), (600, 500)])
+def test_a_chat_with_nested_values_can_be_read(server: LocalServer, levels: int, status: int) -> None:
+    """What is nested too deeply to be sent again is not taken; the chat is there either way."""
+    user = User(server, "website")
+    chat_id = user.create()
+    prompt = user.post_prompt(chat_id, content="hi").json()
+    nested = json.loads('{"a":' * levels + "1" + "}" * levels)
+    plugins = [plugin(endpoints=[{**ENDPOINT, "payload": nested}])]
+    answer = user.post_answer(chat_id, parent_id=prompt["id"], plugins=plugins)
+
+    assert answer.status_code == status
+    assert user.chat(chat_id).status_code == 200
+
+
 def test_many_wrong_items_take_no_room(server: LocalServer) -> None:
     """Anybody may send them, and gets a list of what is wrong that does not grow with them."""
     url = f"{server.url}/configs/plugin_config"
