@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if sys.platform != "win32":
+    import resource
 
 from oa_client.local._accounts import Accounts
 from oa_client.local._app import create_app
 from oa_client.local._backends import Backend
 from oa_client.local._clock import Clock
+from oa_client.local._connection import Connection
 from oa_client.local._database import Database
 from oa_client.local._errors import LocalServerError
-from oa_client.local._host import Host
+from oa_client.local._host import BACKLOG, Host
 from oa_client.local._models import Models
 from oa_client.local._settings import Settings
 from oa_client.local._store import Store
 from oa_client.local._work import Workers
 
-MOST_CONNECTIONS = 4000  # any more are answered with 503
+MOST_CONNECTIONS = 4000  # with so many all requests are answered with 503; any more are cut off
+FILES_LEFT = 128  # of those that the process may open: connections do not get them
+ACCEPTED_AT_ONCE = 16  # connections in one turn of the loop, which are open before any of them can be counted
 GRACE = 0.5  # seconds that open answers have to end by themselves when the server stops
 
 
@@ -35,7 +40,7 @@ class Serving:
         backends: at least one; the first answers by default.
         listener: a socket that listens on the host already, so that who connects early waits in its
             backlog. It is closed with the server.
-        protocol: what speaks HTTP on each connection; uvicorn's own if there is none.
+        protocol: what speaks HTTP on each connection, in the place of `Connection`.
 
     Raises:
         LocalServerError: if the event loop cannot be had.
@@ -108,14 +113,15 @@ class Serving:
         )
         config = uvicorn.Config(
             app,
-            http=self._protocol or _Http,
+            http=self._protocol or Connection,
             ws="none",
             lifespan="off",
             log_config=None,
             server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=_most_connections(),
+            backlog=ACCEPTED_AT_ONCE,
         )
-        server = uvicorn.Server(config)
+        server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         self._ready.set()
         await self._stopping.wait()
@@ -126,13 +132,22 @@ class Serving:
         await asyncio.wait({serving})
 
 
-class _Http(H11Protocol):
-    """uvicorn's HTTP without a line in the log for each request: the log is that of the program around it."""
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # asyncio has made of the number that it accepts at once that of those that may wait.
+        for listener in sockets or ():
+            listener.listen(BACKLOG)
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        # NOTE: not as an argument of the server, which would silence every other uvicorn in the process too.
-        self.access_log = False
+
+def _most_connections() -> int:
+    """How many connections there may be, so that the process can still open files, and wait for more of them."""
+    if sys.platform == "win32":
+        return MOST_CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(files - FILES_LEFT, files // 2))
 
 
 async def _stop(server: uvicorn.Server) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 from urllib.parse import urlsplit
@@ -401,20 +400,3 @@ def port(server: LocalServer) -> int:
     number = urlsplit(server.url).port
     assert number is not None
     return number
-
-
-def test_too_many_connections_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection above the limit is answered with 503, and one less is let in again."""
-    monkeypatch.setattr("oa_client.local._serving.MOST_CONNECTIONS", 3)
-    with LocalServer(backend="lorem") as server:
-        request = f"GET /chats HTTP/1.1\r\nHost: 127.0.0.1:{port(server)}\r\n\r\n".encode()
-        statuses = []
-        with contextlib.ExitStack() as stack:
-            for _ in range(3):
-                line = stack.enter_context(socket.create_connection(("127.0.0.1", port(server)), PATIENCE))
-                line.sendall(request)
-                statuses.append(line.recv(100).split()[1])
-        again = get(server, "/chats", {})
-
-    assert statuses == [b"403", b"403", b"503"]
-    assert again.status_code == 403
