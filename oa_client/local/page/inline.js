@@ -7,7 +7,7 @@ const MOST_URL = 2000;
 const SPECIAL = /[\\`*_~[\]!<]|https?:\/\//g;
 const BARE_URL = /https?:\/\/[^\s<>"`\\[\]]+/y;
 const POINTED_URL = /<(https?:\/\/[^\s<>]+)>/y;
-const TARGET = /\([ \n]*<?([^\s<>()[\]]*(?:\([^\s<>()[\]]*\)[^\s<>()[\]]*)*)>?(?:[ \n]+"[^"\]]*")?[ \n]*\)/y;
+const TARGET = /\([ \n]*<?([^\s<>()[\]]+(?:\([^\s<>()[\]]*\)[^\s<>()[\]]*)*)>?(?:[ \n]+"[^"\]]*")?[ \n]*\)/y;
 
 /** @type {Record<string, string>} */
 const TAGS = { "*": "em", _: "em", "**": "strong", __: "strong", "~~": "del" };

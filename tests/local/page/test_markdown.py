@@ -289,14 +289,15 @@ def test_hostile_repetition_takes_no_time(page: Page, piece: str) -> None:
         pytest.param("".join("`" * length + " " for length in range(1, 440)), id="backticks, all of another length"),
         pytest.param("|" + "a|" * 10_000 + "\n|" + "-|" * 10_000 + "\n" + "|\n" * 10_000, id="wide table"),
         pytest.param(" " * 99_000 + "x", id="white space"),
+        pytest.param("[a](" + " " * 90_000 + "x", id="white space for an address"),
         pytest.param("# " + " " * 90_000 + "#\u2028 " * 900, id="heading"),
         pytest.param("a" * 3_000_000, id="far too long"),
     ],
 )
 def test_hostile_nesting_takes_no_time(page: Page, source: str) -> None:
-    """Nesting has a limit, and so has what is looked at."""
+    """Nesting has a limit, and so has what is looked at; three times, as while it is being written."""
     started = time.perf_counter()
-    depth, _ = page.evaluate(MEASURE, source)
+    depth, _ = max(page.evaluate(MEASURE, source) for _ in range(3))
     took = time.perf_counter() - started
 
     assert depth <= MOST_DEPTH
