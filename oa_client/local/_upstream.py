@@ -36,6 +36,7 @@ BLOCK_BYTES = 65_536
 MOST_BODY_BYTES = 8 << 20  # of a body that is read as a whole
 MOST_LINE_BYTES = 1 << 20  # of an event stream
 MOST_SAID = 300  # characters of the server's own words that an error holds
+MOST_WAIT = 40  # of those on how long to wait
 MASK = "***"
 
 ADVICE = {
@@ -214,8 +215,8 @@ class Upstream:
             )
         said = self._said(response)
         words = f"the upstream {self.origin} answered {response.status_code}: {said}"
-        if wait := response.headers.get("retry-after"):
-            words += f"; it says to wait {wait[:40]} s" if wait.isdigit() else f"; it says to wait until {wait[:40]}"
+        if wait := self._shortened(response.headers.get("retry-after", ""), MOST_WAIT):
+            words += f"; it says to wait {wait} s" if wait.isdigit() else f"; it says to wait until {wait}"
         if advice := ADVICE.get(response.status_code):
             words += f"; {advice}"
         return LocalServerError(self._clean(words))
@@ -231,14 +232,18 @@ class Upstream:
         try:
             return self._words(json.loads(body))
         except (ValueError, RecursionError):
-            return body.decode(errors="replace").strip()[:MOST_SAID] or response.reason or "nothing"
+            return self._shortened(body.decode(errors="replace").strip()) or response.reason or "nothing"
 
     def _words(self, value: Any) -> str:
         """The words in an error as the various servers send it, or the beginning of whatever it is."""
         for _ in range(3):
             if isinstance(value, Mapping):
                 value = next((value[name] for name in ("error", "message", "detail") if value.get(name)), str(value))
-        return self._clean(str(value)[:MOST_SAID])
+        return self._shortened(str(value))
+
+    def _shortened(self, text: str, most: int = MOST_SAID) -> str:
+        """The beginning of what the server said. Cut first, a part of the key might be left, and would not be found."""
+        return self._clean(text)[:most]
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, MASK) if self._key else text
