@@ -34,7 +34,8 @@ SILENCE_TIMEOUT = 300.0  # seconds without a byte of an answer: a large model ma
 CANCEL_INTERVAL = 0.05  # seconds between two looks at whether anybody still wants the answer
 BLOCK_BYTES = 65_536
 MOST_BODY_BYTES = 8 << 20  # of a body that is read as a whole
-MOST_LINE_BYTES = 1 << 20  # of an event stream
+MOST_EVENT_BYTES = 1 << 20
+MOST_STREAM_BYTES = 32 << 20  # of all events of an answer: a hundred thousand, as most of these servers send them
 MOST_SAID = 300  # characters of the server's own words that an error holds
 MOST_WAIT = 40  # of those on how long to wait
 MASK = "***"
@@ -309,19 +310,26 @@ class Upstream:
         its line end.
 
         Not with sseclient: what the client reads with must not be part of what it is tested with, and a
-        line without end must not fill the memory.
+        line, an event or a stream without end must not fill the memory.
         """
         held, data = b"", list[bytes]()
+        received = size = 0
         for block in blocks:
+            received += len(block)
+            if received > MOST_STREAM_BYTES:
+                raise LocalServerError(f"the upstream {self.origin} answers with more than {MOST_STREAM_BYTES} bytes")
             *lines, held = (held + block).replace(b"\r\n", b"\n").split(b"\n")
-            if len(held) > MOST_LINE_BYTES:
-                raise LocalServerError(f"the upstream {self.origin} sent a line of more than {MOST_LINE_BYTES} bytes")
             for line in lines:
                 if line.startswith(b"data:"):
                     data.append(line[5:].removeprefix(b" "))
+                    size += len(line)
                 elif not line and data:
                     yield b"\n".join(data).decode(errors="replace")
-                    data = []
+                    data, size = [], 0
+            if size + len(held) > MOST_EVENT_BYTES:
+                raise LocalServerError(
+                    f"the upstream {self.origin} sent an event of more than {MOST_EVENT_BYTES} bytes"
+                )
         if data:
             yield b"\n".join(data).decode(errors="replace")
         if held.removeprefix(b"data:").strip() == b"[DONE]":

@@ -264,15 +264,25 @@ def test_an_error_there_is_the_error_event_here(double: UpstreamDouble) -> None:
     assert answered["message"]["content"] == "Hello wörld"
 
 
-def test_a_line_without_end(double: UpstreamDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a body without end: neither fills the memory."""
-    monkeypatch.setattr(upstream_module, "MOST_LINE_BYTES", 1000)
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(send(b"data: " + b"x" * 1001), "sent an event of more than 1000 bytes", id="a line"),
+        pytest.param(send(*[b"data: x\n"] * 200), "sent an event of more than 1000 bytes", id="an event"),
+        pytest.param(send(*[token("x")] * 200), "answers with more than 10000 bytes", id="a stream"),
+        pytest.param(send(*[b": ping\n\n"] * 2000), "answers with more than 10000 bytes", id="a stream of nothing"),
+        pytest.param(whole(json_response({"choices": "x" * 1001})), "answers with more than 1000 bytes", id="a body"),
+    ],
+)
+def test_what_has_no_end(
+    double: UpstreamDouble, monkeypatch: pytest.MonkeyPatch, answer: Callable[[Reply], None], words: str
+) -> None:
+    """It does not fill the memory."""
+    monkeypatch.setattr(upstream_module, "MOST_EVENT_BYTES", 1000)
     monkeypatch.setattr(upstream_module, "MOST_BODY_BYTES", 1000)
-    double.answer = send(b"data: " + b"x" * 1001)
-    with pytest.raises(LocalServerError, match="a line of more than 1000 bytes"):
-        ask(double)
-    double.answer = whole(json_response({"choices": "x" * 1001}))
-    with pytest.raises(LocalServerError, match="more than 1000 bytes"):
+    monkeypatch.setattr(upstream_module, "MOST_STREAM_BYTES", 10_000)
+    double.answer = answer
+    with pytest.raises(LocalServerError, match=words):
         ask(double)
 
 
