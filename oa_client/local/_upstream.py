@@ -37,7 +37,7 @@ MOST_BODY_BYTES = 8 << 20  # of a body that is read as a whole
 MOST_EVENT_BYTES = 1 << 20
 MOST_STREAM_BYTES = 32 << 20  # of all events of an answer: a hundred thousand, as most of these servers send them
 MOST_SAID = 300  # characters of the server's own words that an error holds
-MOST_WAIT = 40  # of those on how long to wait
+MOST_WORD = 40  # of a header
 MASK = "***"
 
 ADVICE = {
@@ -216,7 +216,7 @@ class Upstream:
             )
         said = self._said(response)
         words = f"the upstream {self.origin} answered {response.status_code}: {said}"
-        if wait := self._shortened(response.headers.get("retry-after", ""), MOST_WAIT):
+        if wait := self._shortened(response.headers.get("retry-after", ""), MOST_WORD):
             words += f"; it says to wait {wait} s" if wait.isdigit() else f"; it says to wait until {wait}"
         if advice := ADVICE.get(response.status_code):
             words += f"; {advice}"
@@ -249,9 +249,23 @@ class Upstream:
     def _clean(self, text: str) -> str:
         return text.replace(self._key, MASK) if self._key else text
 
+    def _blocks(self, response: requests.Response) -> Iterator[bytes]:
+        """The body as it comes: chunk by chunk, or what is there, without waiting for more."""
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding != "identity":
+            # A few bytes of it can become gigabytes.
+            raise LocalServerError(
+                f"the upstream {self.origin} answers with the content encoding {self._shortened(encoding, MOST_WORD)}, "
+                "though it was asked for none"
+            )
+        raw = response.raw
+        if raw.chunked:
+            return iter(raw.stream(BLOCK_BYTES, decode_content=False))
+        return iter(partial(raw.read1, BLOCK_BYTES, decode_content=False), b"")
+
     def _read(self, response: requests.Response) -> bytes:
         body = b""
-        for block in _blocks(response):
+        for block in self._blocks(response):
             body += block
             if len(body) > MOST_BODY_BYTES:
                 raise LocalServerError(f"the upstream {self.origin} answers with more than {MOST_BODY_BYTES} bytes")
@@ -279,7 +293,7 @@ class Upstream:
             yield from self._choices(self._read_json(response), "message")
             return
         finished = False
-        for data in self._events(_blocks(response)):
+        for data in self._events(self._blocks(response)):
             if data == "[DONE]":
                 return
             try:
@@ -431,14 +445,6 @@ def _checked(url: str) -> str:
 
 def _media_type(response: requests.Response) -> str:
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _blocks(response: requests.Response) -> Iterator[bytes]:
-    """The body as it comes: chunk by chunk, or what is there, without waiting for more."""
-    raw = response.raw
-    if raw.chunked:
-        return iter(raw.stream(BLOCK_BYTES, decode_content=True))
-    return iter(partial(raw.read1, BLOCK_BYTES, decode_content=True), b"")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

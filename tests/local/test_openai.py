@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import socket
 import sys
 import threading
@@ -180,6 +181,7 @@ def send(*values: Any) -> Callable[[Reply], None]:
 
 
 PAGE = response(200, b"<html>Welcome</html>", {"content-type": "text/html; charset=utf-8"})
+PACKED = gzip.compress(b'{"choices": [{"message": {"content": "Hello"}}]}')
 FAULTS = [
     pytest.param(
         whole(json_response({"error": {"message": "Incorrect key"}}, 401)),
@@ -225,6 +227,16 @@ FAULTS = [
     pytest.param(send(b"data: " + b"[" * 100_000 + b"\n\n"), "an event that is not JSON", id="nested without end"),
     pytest.param(send(token("a")), "ended the answer in the middle", id="no end"),
     pytest.param(send(token("a"), b"data: {"), "ended the answer in the middle", id="half an event"),
+    pytest.param(
+        whole(response(200, PACKED, {"content-type": "application/json", "content-encoding": "gzip"})),
+        "answers with the content encoding gzip, though it was asked for none$",
+        id="encoded",
+    ),
+    pytest.param(
+        whole(response(500, PACKED, {"content-encoding": "GZip, br"})),
+        "answered 500: Internal Server Error$",
+        id="encoded refusal",
+    ),
     pytest.param(cut, r"broke in mid-answer \(IncompleteRead\)$", id="cut"),
     pytest.param(reset, r"broke in mid-answer \(ConnectionResetError\)$", id="reset"),
     pytest.param(half_refusal, "answered 500: Internal Server Error$", id="half a refusal"),
