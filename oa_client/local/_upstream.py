@@ -38,6 +38,7 @@ MOST_EVENT_BYTES = 1 << 20
 MOST_STREAM_BYTES = 32 << 20  # of all events of an answer: a hundred thousand, as most of these servers send them
 MOST_SAID = 300  # characters of the server's own words that an error holds
 MOST_WORD = 40  # of a header
+MOST_NAME = 200  # characters of a model's name
 MASK = "***"
 
 ADVICE = {
@@ -80,7 +81,7 @@ class Upstream:
 
     def models(self) -> list[str]:
         """
-        The names of its models, in its own order.
+        The names of its models, in its own order. What cannot be listed as one is left out.
 
         Raises:
             LocalServerError: if they cannot be had.
@@ -88,7 +89,7 @@ class Upstream:
         with self._session(_Line()) as session, self._send(session, "GET", "/models", LIST_TIMEOUT, None) as response:
             value = self._read_json(response)
         try:
-            return [model["id"] for model in value["data"] if isinstance(model["id"], str) and model["id"]]
+            return [model["id"] for model in value["data"] if _is_name(model["id"])]
         except (KeyError, TypeError):
             raise LocalServerError(f"{self._url}/models is no list of models: {self._words(value)}") from None
 
@@ -441,6 +442,13 @@ def _checked(url: str) -> str:
     if parts.query or parts.fragment:
         raise LocalServerError("the upstream's address goes on after its path: leave out what begins with ? or #")
     return url.strip().rstrip("/")
+
+
+def _is_name(value: Any) -> bool:
+    """Whether it is a text that can be sent on as the name of a model."""
+    if not isinstance(value, str) or not 0 < len(value) <= MOST_NAME:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _media_type(response: requests.Response) -> str:

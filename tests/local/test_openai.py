@@ -580,6 +580,8 @@ def test_an_address_that_is_none(url: str, words: str) -> None:
         pytest.param(["a"], "a:latest", ["a:latest", "a"], id="a name that it does not list"),
         pytest.param(response(404), "a", ["a"], id="no list"),
         pytest.param(json_response({"data": [{"id": 5}, {"id": "a"}, {"id": ""}]}), None, ["a"], id="odd names"),
+        pytest.param(["x" * 201, "x" * 200], None, ["x" * 200], id="a name that is too long"),
+        pytest.param(response(200, rb'{"data": [{"id": "\ud83d"}, {"id": "a"}]}'), None, ["a"], id="half a character"),
         pytest.param(["/home/ada/m.gguf", r"C:\m\n.gguf", "org/m"], None, ["m.gguf", "n.gguf", "org/m"], id="paths"),
     ],
 )
