@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from oa_client.local._errors import LocalServerError
 
 APPLICATION = 0x6F61636C  # "oacl", SQLite's mark of whose file it is
+BESIDE = ("-wal", "-journal")  # after the file's name, those that a server may have left that was killed
 
 MIGRATIONS = (
     """
@@ -82,7 +84,7 @@ class Database:
     One connection, for one thread at a time.
 
     A file is the server's alone while it is open, and what was written is on the disk before a
-    method returns. A new file can be read by its owner only, as it holds the secrets.
+    method returns. It holds the secrets: a new one can be read by its owner only, and others must be so too.
 
     Attributes:
         key: the secret that the tokens are signed with, which is kept with them.
@@ -93,14 +95,14 @@ class Database:
 
     Raises:
         LocalServerError: if the file cannot be had: it is no database, another program's, a newer
-            version's, in use, or not to be written.
+            version's, another user's, for others to read, in use, or not to be written.
     """
 
     def __init__(self, path: Path | None, key: bytes) -> None:
         self._path = path
         try:
             if path is not None:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                self._take(path)
             self._connection = sqlite3.connect(
                 ":memory:" if path is None else path, timeout=0, isolation_level=None, check_same_thread=False
             )
@@ -134,6 +136,30 @@ class Database:
     def close(self) -> None:
         """Close the file, or forget what was in memory."""
         self._connection.close()
+
+    def _take(self, path: Path) -> None:
+        """Make the file if it is not there, and sure that nobody else can read it, nor what SQLite keeps beside it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.name == "posix":
+                status = os.fstat(descriptor)
+                if status.st_uid == os.geteuid() and not status.st_size:
+                    os.fchmod(descriptor, 0o600)
+                self._check_owner(path, os.fstat(descriptor))
+                for beside in (path.with_name(path.name + ending) for ending in BESIDE):
+                    with contextlib.suppress(FileNotFoundError):
+                        self._check_owner(beside, beside.stat())
+        finally:
+            os.close(descriptor)
+
+    def _check_owner(self, path: Path, status: os.stat_result) -> None:
+        if status.st_uid not in (os.geteuid(), 0):
+            raise self._refusal(f"{path.name} belongs to another user")
+        if status.st_mode & 0o077:
+            raise self._refusal(
+                f"other users may open {path.name}, and it holds the secrets: `chmod 600 {shlex.quote(str(path))}` "
+                "makes it yours alone"
+            )
 
     def _prepare(self, key: bytes) -> bytes:
         """Take the file for this server, make or renew its schema, and return the secret in it."""

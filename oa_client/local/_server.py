@@ -61,7 +61,8 @@ class LocalServer:
         token: a secret of at least 32 characters, in place of a random one; it is the value of the
             cookie too.
         store: the file in which chats are kept, made if it is not there; None for memory. It holds
-            secrets, and is this server's alone while it runs. What a client was told is on the disk.
+            secrets, so that no other user may be able to open it, and is this server's alone while it
+            runs. What a client was told is on the disk.
         settings: what the people who ran the real server could set.
         debug_login: whether `/auth/callback/debug` signs in whoever gives a name, that of a user who
             exists included.

@@ -228,6 +228,47 @@ def test_the_file_is_for_its_owner_only(file: Path) -> None:
     assert left == ["chats.db"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="asks about modes of POSIX")
+def test_an_empty_file_that_others_may_open_is_made_the_owners(file: Path) -> None:
+    """Nobody has read anything in it yet."""
+    file.touch()
+    file.chmod(0o666)
+    Database(file, b"key").close()
+
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks about modes of POSIX")
+@pytest.mark.parametrize("name", ["chats.db", "chats.db-wal", "chats.db-journal"])
+@pytest.mark.parametrize("mode", [0o640, 0o602, 0o601])
+def test_a_file_that_others_may_open_is_refused(file: Path, name: str, mode: int) -> None:
+    """The error says what to do about it, and nothing else is done."""
+    Database(file, b"key").close()
+    other = file.with_name(name)
+    other.touch()
+    other.chmod(mode)
+    with pytest.raises(LocalServerError, match=f"may open {name}, and it holds the secrets: `chmod 600 {other}`"):
+        LocalServer("lorem", store=file).start()
+
+    assert other.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks about owners of POSIX")
+@pytest.mark.parametrize("name", ["chats.db", "chats.db-wal"])
+def test_a_file_of_another_user_is_refused(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made it could read it, whatever its mode."""
+    if name != file.name:
+        file.touch()
+    other = file.with_name(name)
+    other.touch(mode=0o600)
+    if os.geteuid() == 0:
+        os.chown(other, 12_345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+    with pytest.raises(LocalServerError, match=r"chats\.db[-wal]* belongs to another user"):
+        Database(file, b"key")
+
+
 def test_a_file_is_one_servers_alone(file: Path) -> None:
     """A second server is refused while the first one runs, and finds all afterwards."""
     with LocalServer("lorem", store=file) as server:
@@ -265,6 +306,8 @@ def _foreign(file: Path) -> None:
 def test_a_file_that_is_no_store_is_refused(file: Path, make: Any, reason: str) -> None:
     """The error names it and says why; it stays as it is, and the port is free again."""
     make(file)
+    if file.is_file():
+        file.chmod(0o600)
     before = file.read_bytes() if file.is_file() else None
     server = LocalServer("lorem", store=file)
     with pytest.raises(LocalServerError, match=f"cannot keep chats in .*chats.db: {reason}"):
