@@ -79,6 +79,12 @@ MIGRATIONS = (
 """What makes the schema of each version out of the one before; the version is in `user_version`."""
 
 
+COLUMNS = """
+    SELECT schema.name, info.name FROM sqlite_master AS schema, pragma_table_info(schema.name) AS info
+    WHERE schema.type = 'table'
+"""
+
+
 class Database:
     """
     One connection, for one thread at a time.
@@ -94,8 +100,8 @@ class Database:
         key: the secret of a new database.
 
     Raises:
-        LocalServerError: if the file cannot be had: it is no database, another program's, a newer
-            version's, another user's, for others to read, in use, or not to be written.
+        LocalServerError: if the file cannot be had: it is no database, damaged, another program's, a
+            newer version's, another user's, for others to read, in use, or not to be written.
     """
 
     def __init__(self, path: Path | None, key: bytes) -> None:
@@ -174,8 +180,12 @@ class Database:
             self.execute("PRAGMA synchronous = FULL")
         with self.transaction():
             self._migrate()
+            if self._path is not None:
+                self._check_content()
             self.execute("INSERT OR IGNORE INTO secret VALUES ('key', ?)", (key,))
-            value: bytes = self.execute("SELECT value FROM secret WHERE name = 'key'").fetchone()[0]
+            value = self.execute("SELECT value FROM secret WHERE name = 'key'").fetchone()[0]
+        if not isinstance(value, bytes):
+            raise self._refusal("it is damaged: its key is none")
         return value
 
     def _check(self) -> None:
@@ -192,15 +202,33 @@ class Database:
                 "update oa-client, or name another file"
             )
 
+    def _check_content(self) -> None:
+        """Make sure of what is relied on, whatever has become of the file in the meantime."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as blank:
+            for statement in _statements(0):
+                blank.execute(statement)
+            expected = blank.execute(COLUMNS).fetchall()
+        found = set(map(tuple, self.execute(COLUMNS)))
+        for table, column in expected:
+            if (table, column) not in found:
+                raise self._refusal(f"it is damaged: {table}.{column} is not there")
+        # Ids grow: with one that does not, a message could be its own ancestor, and the way to its root endless.
+        if self.execute("SELECT 1 FROM message WHERE parent_id >= id LIMIT 1").fetchone():
+            raise self._refusal("it is damaged: a message comes before the one that it answers")
+
     def _migrate(self) -> None:
         (version,) = self.execute("PRAGMA user_version").fetchone()
-        for script in MIGRATIONS[version:]:
-            # NOTE: not `executescript`, which would end the transaction.
-            for statement in script.split(";\n"):
-                self.execute(statement)
+        for statement in _statements(version):
+            self.execute(statement)
         if version < len(MIGRATIONS):
             self.execute(f"PRAGMA application_id = {APPLICATION}")
             self.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     def _refusal(self, reason: str) -> LocalServerError:
         return LocalServerError(f"cannot keep chats in {self._path}: {reason}")
+
+
+def _statements(version: int) -> Iterator[str]:
+    """Yield what makes the newest schema out of that of a version, one by one: a script would end the transaction."""
+    for script in MIGRATIONS[version:]:
+        yield from script.split(";\n")

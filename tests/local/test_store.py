@@ -293,12 +293,44 @@ def _foreign(file: Path) -> None:
     connection.close()
 
 
+def _damaged(*statements: str) -> Any:
+    def make(file: Path) -> None:
+        database = Database(file, b"key")
+        database.execute("INSERT INTO user VALUES ('jane', 'debug', 'jane', 'Jane', 0)")
+        store = Store(database)
+        chat = store.create_chat("jane")
+        first = store.add_prompt(chat, None, "x")
+        store.add_prompt(chat, first.id, "y")
+        database.close()
+        with sqlite3.connect(file) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        connection.close()
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         pytest.param(_newer, r"a newer oa-client has written it \(version 1000, this one knows \d+\)", id="newer"),
         pytest.param(_foreign, "it belongs to another program", id="another program's"),
         pytest.param(lambda file: file.write_text("Dear diary, " * 100), "file is not a database", id="no database"),
+        pytest.param(_damaged("DROP TABLE report"), r"it is damaged: report\.id is not there", id="no table"),
+        pytest.param(
+            _damaged("ALTER TABLE chat RENAME COLUMN title TO name"),
+            r"it is damaged: chat\.title is not there",
+            id="no column",
+        ),
+        pytest.param(_damaged("UPDATE secret SET value = 'text'"), "it is damaged: its key is none", id="no key"),
+        pytest.param(
+            _damaged("UPDATE message SET parent_id = id"), "it is damaged: a message comes before", id="own parent"
+        ),
+        pytest.param(
+            _damaged("UPDATE message SET parent_id = (SELECT max(id) FROM message)"),
+            "it is damaged: a message comes before",
+            id="own ancestor",
+        ),
         pytest.param(lambda file: file.mkdir(), "Is a directory", id="a directory"),
         pytest.param(lambda file: file.symlink_to(file.parent / "no" / "where"), "No such file", id="nowhere"),
     ],
