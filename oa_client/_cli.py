@@ -6,6 +6,8 @@ Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130
 
 from __future__ import annotations
 
+import contextlib
+import html
 import io
 import json
 import os
@@ -13,9 +15,11 @@ import re
 import shlex
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 import webbrowser
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -326,11 +330,12 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
                 show_page = partial(_show_page, server)
                 show_page()
                 on_enter(show_page, stop)
-            if open_page:
-                webbrowser.open(server.page_url())
-            # In slices, so that Windows lets Ctrl-C through.
-            while not stop.wait(1):
-                pass
+            with contextlib.ExitStack() as until_the_end:
+                if open_page:
+                    webbrowser.open(until_the_end.enter_context(_file_to_page(server)))
+                # In slices, so that Windows lets Ctrl-C through.
+                while not stop.wait(1):
+                    pass
     except local.LocalServerError as error:
         raise click.ClickException(_printable(str(error))) from error
     except ValueError as error:
@@ -380,6 +385,23 @@ def _describe(server: Any, as_json: bool, shown: str) -> str:
 
 def _show_page(server: Any) -> None:
     click.echo(f"Chat page, opens once: {server.page_url()}")
+
+
+@contextlib.contextmanager
+def _file_to_page(server: Any) -> Iterator[str]:
+    """
+    Give the address of a file that leads a browser to the chat page, as long as the file is needed.
+
+    Other users can see the arguments that a browser is started with, but not read the file.
+    """
+    with tempfile.TemporaryDirectory(prefix="oa-client-", ignore_cleanup_errors=True) as folder:
+        file = Path(folder, "chat.html")
+        file.touch(0o600)
+        url = html.escape(server.page_url())
+        file.write_text(
+            f'<!doctype html><title>Chat</title><meta http-equiv="refresh" content="0; url={url}">', encoding="utf-8"
+        )
+        yield file.as_uri()
 
 
 @cli.command()

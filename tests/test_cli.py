@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote
 
 import pytest
 import requests
@@ -377,19 +378,26 @@ def _page_address(output: IO[str]) -> str:
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_serve_opens_the_chat_page(tmp_path: Path) -> None:
-    """`--open` starts the browser with an address that signs in; it works beside --json, which prints none."""
+    """`--open` starts the browser with a file that leads to an address that signs in, which --json does not print."""
     opened = tmp_path / "opened"
-    browser = f"{sys.executable} -c \"import sys; open({str(opened)!r}, 'w').write(sys.argv[1])\" %s"
-    with start("serve", "--backend", "lorem", "--json", "--open", environment={"BROWSER": browser}) as process:
+    browser = tmp_path / "browser.py"
+    browser.write_text(f"import sys; open({str(opened)!r}, 'w').write(sys.argv[1])")
+    environment = {"BROWSER": f"{sys.executable} {browser} %s"}
+    with start("serve", "--backend", "lorem", "--json", "--open", environment=environment) as process:
         assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
         while not (opened.exists() and opened.read_text()):
             assert process.poll() is None
+        file = Path(unquote(opened.read_text().removeprefix("file://")))
+        modes = [path.stat().st_mode & 0o777 for path in (file.parent, file)]
+        (address,) = re.findall(r"url=([^\"]+)", file.read_text())
+        signed_in = requests.get(address, timeout=60).status_code
         process.terminate()
         process.communicate(timeout=60)
 
     assert set(facts) == {"url", "token", "cookies", "model"}
-    assert opened.read_text().startswith(f"{facts['url']}/chat?code=")
+    assert (modes, file.parent.exists()) == ([0o700, 0o600], False)
+    assert (address.startswith(f"{facts['url']}/chat?code="), signed_in) == (True, 200)
 
 
 def test_enter_is_heard_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
+from oa_client._cli import _file_to_page
 from oa_client.local import LocalServer
 from tests.local.page.visitor import Visitor
 
@@ -25,6 +26,17 @@ def test_the_address_holds_no_secret_for_long(browser: Browser, server: LocalSer
         assert page.url == "about:blank"
         expect(late.get_by_role("heading", level=1)).to_have_text("You are not signed in")
         assert other.cookies() == []
+
+
+def test_a_file_leads_to_the_page(browser: Browser, server: LocalServer) -> None:
+    """One that holds the address signs in as the address itself, though browsers count that as another site's link."""
+    with browser.new_context() as context, _file_to_page(server) as url:
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_url("**/chat")
+
+        assert url.startswith("file://")
+        expect(page.locator("#choice")).to_contain_text(server.model)
 
 
 def test_the_session_is_out_of_reach_of_scripts(visitor: Visitor) -> None:
