@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -114,7 +115,7 @@ async def not_found(request: Request, error: Exception) -> Response:
     """The answer where there is no such path: a redirect if only a slash is too much, else a page."""
     if (path := request.url.path) != "/" and path.endswith("/"):
         response = bare_response(308)
-        response.headers["location"] = path.rstrip("/")
+        response.headers["location"] = quote(path.rstrip("/"))
         return response
     page = text_response(404, "<!DOCTYPE html><title>404: This page could not be found</title>")
     page.headers["content-type"] = "text/html; charset=utf-8"

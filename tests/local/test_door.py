@@ -143,6 +143,8 @@ def test_only_this_machine_can_connect(server: LocalServer) -> None:
         pytest.param("PATCH", "/chats", 405, {"allow": "GET"}, b'{"detail":"Method Not Allowed"}', id="method"),
         pytest.param("GET", "/auth/check/", 307, {"location": "{url}/auth/check"}, b"", id="slash"),
         pytest.param("GET", "/api/chat/", 308, {"location": "/api/chat"}, b"", id="slash on the website"),
+        pytest.param("GET", "/api/%E2%82%AC/", 308, {"location": "/api/%E2%82%AC"}, b"", id="slash after a euro"),
+        pytest.param("GET", "/api/%00/", 308, {"location": "/api/%00"}, b"", id="slash after NUL"),
         pytest.param("GET", "/api/nothing", 404, {"content-type": "text/html; charset=utf-8"}, None, id="website"),
         pytest.param("PATCH", "/api/chat", 404, {"connection": "close"}, b"", id="method on the website"),
         pytest.param("GET", "/api/chat?include_hidden=maybe", 500, {}, b"Internal Server Error", id="flag"),
