@@ -364,8 +364,10 @@ def _describe_exposure(server: Any, host: str) -> str:
     port = server.url.rpartition(":")[2]
     return (
         f"oa-client: other machines can reach this server: {host}, port {port}. It is plain http, so whoever is on "
-        "the way can read the chats and the token. Whoever has the token can read, write and delete all chats of this "
-        "server, and use its model, and so the time of this machine or the quota of the upstream."
+        "the way can read the chats and the token, and browsers do not say what page a request comes from: one of "
+        "another port of this machine can send some for whoever is signed in. Whoever has the token can read, write "
+        "and delete all chats of this server, and use its model, and so the time of this machine or the quota of the "
+        "upstream."
     )
 
 

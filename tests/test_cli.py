@@ -479,6 +479,7 @@ def test_serve_lets_other_machines_in_with_a_token(tmp_path: Path, given: str) -
     assert (
         f"other machines can reach this server: {everywhere}, port {url.rpartition(':')[2]}. It is plain http" in errors
     )
+    assert "browsers do not say what page a request comes from" in errors
     assert errors.count("\n") == 1
 
 

@@ -30,6 +30,10 @@ What browsers say of requests that pages of other addresses make, images and lin
 
 For a cookie, another port of this machine is the same site: it alone would let those in. They may
 link to the chat page, and no more.
+
+NOTE: browsers say it to loopback addresses and https only. To a server that is reached by other names,
+which can only be because its user lets other machines in, a page of another port can send whatever
+bears no Origin: links, images and the like. The user is told.
 """
 
 

@@ -62,6 +62,7 @@ class Sessions:
         )
         value = self._accounts.tokens.make(user_id, "session", SESSION_MINUTES)
         date = format_datetime(expires, usegmt=True)
+        # NOTE: "Lax" as on the real website, and not "Strict" as the chat page's own, which never asks for this.
         response.headers.append(
             "set-cookie", f"{SESSION_COOKIE}={value}; Path=/; Expires={date}; HttpOnly; SameSite=Lax"
         )
