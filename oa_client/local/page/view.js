@@ -16,6 +16,7 @@ import { button, find, h, redraw } from "./dom.js";
  * @property {string} instructions
  */
 
+const SHOWN_CHARACTERS = 200; // of a title
 const TITLE_CHARACTERS = 100; // that a title may have when it is changed; the first prompt is one of any length
 const FIELDS = /** @type {const} */ ({
   model: "model",
@@ -29,7 +30,8 @@ const FIELDS = /** @type {const} */ ({
 /** @param {Chat | null} chat */
 export function titleOf(chat) {
   if (!chat) return "New chat";
-  return chat.title?.trim() || "Untitled chat";
+  const title = chat.title?.trim() || "Untitled chat";
+  return title.length > SHOWN_CHARACTERS ? `${title.slice(0, SHOWN_CHARACTERS)}…` : title;
 }
 
 /**

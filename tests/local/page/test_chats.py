@@ -151,3 +151,15 @@ def test_leaving_a_chat_stops_watching(visitor: Visitor, puppet: Puppet) -> None
 
     expect(visitor.text).to_have_text("Because")
     assert len(visitor.streams) == 1
+
+
+def test_a_title_of_any_length(visitor: Visitor, caller: User) -> None:
+    """A question of many words makes a title of many, whose beginning is shown."""
+    chat_id = caller.create()
+    caller.post_prompt(chat_id, content="word " * 10_000)
+    visitor.page.goto(f"{visitor.server.url}/chat#{chat_id}")
+    visitor.page.reload()
+    shown = f"{'word ' * 40}…"
+
+    expect(visitor.chats).to_have_text([shown])
+    expect(visitor.page.get_by_role("heading", level=2)).to_have_text(shown)
