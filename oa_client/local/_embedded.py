@@ -22,6 +22,8 @@ from oa_client.local._window import shortened
 SLOTS = 2
 MOST_CONTEXT_TOKENS = 4096  # for each slot; llama.cpp keeps room for all of them from the start
 PROMPT_SHARE = 0.75  # of the context; the rest is for the answer
+# On the average: what is longer cannot fit. To count special tokens llama.cpp takes the square of their number.
+TOKEN_CHARACTERS = 64
 BATCH_TOKENS = 256  # of a prompt, read between two looks at whether anybody wants the answer
 
 
@@ -139,6 +141,9 @@ class Embedded:
         limit = int(self._manner.context_tokens * PROMPT_SHARE)
         chat = to_chat(messages, self._manner)
         fields = to_fields(sampling, self._manner)
+        most = limit * TOKEN_CHARACTERS
+        if (length := sum(len(turn["content"]) for turn in chat)) > most:
+            chat = shortened(chat, most / length)
         while True:
             try:
                 yield from _write(server, {"messages": chat, **fields}, limit, cancelled)

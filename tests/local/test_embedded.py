@@ -293,6 +293,15 @@ def test_a_conversation_that_is_too_long_loses_its_beginning(
     assert [len(message["content"]) for message in runtime.chats[-1]] == read
 
 
+def test_what_can_never_fit_is_not_even_counted(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is asked at most 64 characters for each of the 384 tokens, from the first time on."""
+    runtime = Reading(512)
+    fake_runtime(monkeypatch, lambda settings: runtime)
+
+    assert list(Embedded(tiny).generate(chat(10_000_000), {}, threading.Event())) == ["yes"]
+    assert [sum(len(message["content"]) for message in one) <= 384 * 64 for one in runtime.chats] == [True, True]
+
+
 def test_a_system_prompt_that_leaves_no_room_is_an_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, since nothing can be left out."""
     fake_runtime(monkeypatch, lambda settings: Reading(512))
@@ -353,8 +362,9 @@ def test_the_context_is_respected(own: Path, monkeypatch: pytest.MonkeyPatch) ->
     model.close()
     words_sent = [len(request[1]["messages"][1]["content"]) // 5 for request in sent]
 
-    # About as many tokens, and some for the template: 230 and 5000 are shortened, the latter twice.
-    assert words_sent == pytest.approx([149, 229, 174, 4999, 186, 172], abs=12)
+    # About as many tokens, and some for the template: 230 and 5000 are shortened, the latter twice, and before
+    # anything else to 64 characters for each of the 192 tokens that there is room for.
+    assert words_sent == pytest.approx([149, 229, 174, 2406, 186, 172], abs=12)
     assert {request[1]["messages"][0]["content"] for request in sent} == {"Be brief."}
 
 
