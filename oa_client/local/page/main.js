@@ -16,9 +16,11 @@ const PAINT_SHARE = 4; // times as long as drawing the answer took is waited bef
 const LEAST_PAUSE = 16; // milliseconds, about one picture of a screen
 const ANNOUNCED_CHARACTERS = 2000;
 const MEMORY = "oa-client chat"; // the choices made, for as long as the tab is open
+const FIRST_WORD = "Waiting for the first word.";
 const WRITING = "The answer is being written.";
 const STOPPED = "You stopped watching. The server goes on writing; the answer appears here when it is finished.";
 const LOST = "The connection was lost. The page asks the server for the answer until it is finished.";
+const HIDDEN = "The chat is hidden from the list.";
 
 class ChatPage {
   constructor() {
@@ -370,7 +372,7 @@ class ChatPage {
     if (visit !== this.visit) return;
     this.tail = message.id;
     this.tellTail();
-    void this.follow(message, watch, "Waiting for the first word.");
+    void this.follow(message, watch, FIRST_WORD);
   }
 
   /**
@@ -497,7 +499,7 @@ class ChatPage {
     const before = live.note;
     if (event.event_type === "pending") {
       const { queue_position: position, queue_size: size } = event;
-      live.note = position > 0 ? `In the queue: position ${position} of ${size}.` : "Waiting for the first word.";
+      live.note = position > 0 ? `In the queue: position ${position} of ${size}.` : FIRST_WORD;
     } else if (event.event_type === "token") {
       live.text += event.text;
       if (event.text) live.note = "";
@@ -580,7 +582,7 @@ class ChatPage {
     const { chat } = this;
     if (!chat) return;
     await this.attempt(() => this.change(chat, { hidden: !chat.hidden }));
-    announce(chat.hidden ? "The chat is hidden from the list." : "The chat is in the list again.");
+    announce(chat.hidden ? HIDDEN : "The chat is in the list again.");
   }
 
   /**
@@ -606,7 +608,7 @@ class ChatPage {
           "it. It can be hidden, and deleted later.";
         if (!(await confirm("This chat cannot be deleted yet", why, "Hide it"))) return;
         await this.change(chat, { hidden: true });
-        announce("The chat is hidden from the list.");
+        announce(HIDDEN);
       } else if (await confirm("Delete this chat?", "This cannot be undone.", "Delete")) {
         await api.deleteChat(chat.id);
         this.chats = this.chats.filter(({ id }) => id !== chat.id);
