@@ -2,10 +2,11 @@
 
 import { poll, watch } from "./answer.js";
 import * as api from "./api.js";
+import { Choices } from "./choices.js";
 import { find, redraw } from "./dom.js";
 import { drawThread, isSend, paintLive } from "./thread.js";
 import { isFinal, mayBeAtWork, Tree } from "./tree.js";
-import { announce, askChoice, askTitle, confirm, drawChoice, drawFault, drawList, drawTitle } from "./view.js";
+import { announce, askTitle, confirm, drawChoice, drawFault, drawList, drawTitle } from "./view.js";
 import { PageError, wordsFor, wordsForState } from "./words.js";
 
 /** @typedef {import("./tree.js").Message} Message */
@@ -15,7 +16,6 @@ const MOST_BYTES = 1_000_000; // of a question: the site refuses a body of more,
 const PAINT_SHARE = 4; // times as long as drawing the answer took is waited before it is drawn again
 const LEAST_PAUSE = 16; // milliseconds, about one picture of a screen
 const ANNOUNCED_CHARACTERS = 2000;
-const MEMORY = "oa-client chat"; // the choices made, for as long as the tab is open
 const FIRST_WORD = "Waiting for the first word.";
 const WRITING = "The answer is being written.";
 const STOPPED = "You stopped watching. The server goes on writing; the answer appears here when it is finished.";
@@ -24,12 +24,7 @@ const HIDDEN = "The chat is hidden from the list.";
 
 class ChatPage {
   constructor() {
-    /** @type {api.Model[]} */
-    this.models = [];
-    /** @type {api.Plugin[]} */
-    this.plugins = [];
-    /** @type {import("./view.js").Choice} */
-    this.choice = { model: "", preset: "", plugin: "", systemPrompt: "", userProfile: "", instructions: "" };
+    this.choices = new Choices();
     /** @type {api.Chat[]} */
     this.chats = [];
     /** @type {string | null} */
@@ -89,7 +84,7 @@ class ChatPage {
     find("toggle").addEventListener("click", () => this.showChats(find("toggle").ariaExpanded !== "true"));
     find("older").addEventListener("click", () => this.loadList(this.next));
     find("with-hidden").addEventListener("change", () => this.loadList());
-    find("open-settings").addEventListener("click", () => this.choose());
+    find("open-settings").addEventListener("click", () => this.askChoices());
     window.addEventListener("hashchange", () => this.openFromAddress());
     window.addEventListener("popstate", () => location.hash || this.openFromAddress());
   }
@@ -120,7 +115,7 @@ class ChatPage {
     drawTitle(this.chat, { rename: () => this.rename(), hide: () => this.hide(), remove: () => this.remove() });
     drawList(this.chats, this.chat?.id ?? null);
     find("older").hidden = !this.next;
-    drawChoice(this.choice, this.plugins);
+    drawChoice(this.choices.made, this.choices.plugins);
     redraw(
       find("thread"),
       drawThread(
@@ -195,47 +190,13 @@ class ChatPage {
   }
 
   async loadChoices() {
-    [this.models, this.plugins] = await Promise.all([api.listModels(), api.listPlugins()]);
-    try {
-      Object.assign(this.choice, JSON.parse(sessionStorage.getItem(MEMORY) ?? "{}"));
-    } catch {
-      // Kept by an older page, or not to be had: the choices begin anew.
-    }
-    const model = this.models.find(({ name }) => name === this.choice.model) ?? this.models[0];
-    if (!model) throw new PageError("The server lists no model.", "Without one it cannot answer.");
-    this.choice.model = model.name;
-    if (!model.parameter_configs.some(({ name }) => name === this.choice.preset)) this.choice.preset = "";
-    if (!this.plugins.some(({ url }) => url === this.choice.plugin)) this.choice.plugin = "";
+    await this.choices.load();
     this.draw();
   }
 
-  async choose() {
-    const choice = await askChoice(this.choice, this.models, this.plugins);
-    if (!choice) return;
-    this.choice = choice;
-    try {
-      sessionStorage.setItem(MEMORY, JSON.stringify(choice));
-    } catch {
-      // Some browsers keep nothing for anybody; then it holds until the page is left.
-    }
+  async askChoices() {
+    await this.choices.ask();
     this.draw();
-  }
-
-  /** What is asked for beside the prompt. The server fills in nothing of a preset, and takes no null. */
-  wishes() {
-    const { choice } = this;
-    const model = this.models.find(({ name }) => name === choice.model);
-    const preset = model?.parameter_configs.find(({ name }) => name === choice.preset);
-    const values = Object.entries(preset?.sampling_parameters ?? {}).filter(([, value]) => value !== null);
-    const plugin = this.plugins.find(({ url }) => url === choice.plugin);
-    return {
-      model_config_name: choice.model,
-      sampling_parameters: Object.fromEntries(values),
-      plugins: plugin ? [plugin] : [],
-      ...(choice.systemPrompt && { system_prompt: choice.systemPrompt }),
-      ...(choice.userProfile && { user_profile: choice.userProfile }),
-      ...(choice.instructions && { user_response_instructions: choice.instructions }),
-    };
   }
 
   // One chat
@@ -364,10 +325,10 @@ class ChatPage {
   async answer(promptId) {
     const { visit, chat } = this;
     if (!chat) return;
-    if (!this.choice.model) await this.loadChoices();
+    if (!this.choices.made.model) await this.loadChoices();
     await this.refuseToCancel(promptId);
     this.leave();
-    const message = await this.posted(promptId, () => api.postAnswer(chat.id, promptId, this.wishes()));
+    const message = await this.posted(promptId, () => api.postAnswer(chat.id, promptId, this.choices.wishes()));
     this.asked = message;
     if (visit !== this.visit) return;
     this.tail = message.id;
