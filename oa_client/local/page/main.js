@@ -2,6 +2,7 @@
 
 import { poll, watch } from "./answer.js";
 import * as api from "./api.js";
+import { Asking } from "./asking.js";
 import { Choices } from "./choices.js";
 import { find, redraw } from "./dom.js";
 import { drawThread, isSend, paintLive } from "./thread.js";
@@ -36,16 +37,13 @@ class ChatPage {
     this.tail = null; // the last message of the thread that is shown
     /** @type {Live | null} */
     this.live = null;
-    /** @type {Message | null} */
-    this.asked = null; // the answer that was asked for last, in whatever chat
+    this.asking = new Asking();
     /** @type {string | null} */
     this.editing = null;
     this.isBusy = false;
     this.visit = 0; // goes up with each chat that is opened: what was asked for an earlier one comes too late
     /** @type {Map<string, string>} */
     this.errors = new Map();
-    /** @type {Set<string>} */
-    this.stubs = new Set(); // answers that a full queue did not take; the server lists them for ever
     this.isPainting = false;
     this.isStale = false; // whether something came after the answer was drawn last
   }
@@ -236,7 +234,7 @@ class ChatPage {
   /** @param {api.Chat} chat with its messages */
   take(chat) {
     this.chat = chat;
-    this.tree = new Tree(chat.messages?.filter(({ id }) => !this.stubs.has(id)));
+    this.tree = new Tree(this.asking.withoutStubs(chat.messages ?? []));
   }
 
   /** Stop reading; the server is not stopped by that. */
@@ -294,7 +292,7 @@ class ChatPage {
     if (new Blob([text]).size > MOST_BYTES) {
       throw new PageError("This is too long: the server takes a million bytes at most.", "Shorten it.");
     }
-    await this.refuseToCancel(null);
+    await this.asking.refuseToCancel(null);
     const { visit } = this;
     if (!this.chat) {
       const chat = await api.createChat();
@@ -304,7 +302,7 @@ class ChatPage {
       history.pushState(null, "", `#${chat.id}`);
     }
     const { chat } = this;
-    const message = await this.posted(parentId, () => api.postPrompt(chat.id, parentId, text));
+    const message = await this.post(chat, parentId, () => api.postPrompt(chat.id, parentId, text));
     if (visit !== this.visit) return;
     posted();
     if (chat.title === null) {
@@ -326,10 +324,10 @@ class ChatPage {
     const { visit, chat } = this;
     if (!chat) return;
     if (!this.choices.made.model) await this.loadChoices();
-    await this.refuseToCancel(promptId);
+    await this.asking.refuseToCancel(promptId);
     this.leave();
-    const message = await this.posted(promptId, () => api.postAnswer(chat.id, promptId, this.choices.wishes()));
-    this.asked = message;
+    const message = await this.post(chat, promptId, () => api.postAnswer(chat.id, promptId, this.choices.wishes()));
+    this.asking.asked = message;
     if (visit !== this.visit) return;
     this.tail = message.id;
     this.tellTail();
@@ -337,47 +335,17 @@ class ChatPage {
   }
 
   /**
-   * Post a message and add it to the tree. Where it is not clear whether the server took it, the server is asked:
-   * a second one would be a fork in the chat.
+   * Post a message and add it to the tree.
+   * @param {api.Chat} chat
    * @param {string | null} parentId
-   * @param {() => Promise<Message>} post
-   * @returns {Promise<Message>}
+   * @param {() => Promise<Message>} send
    */
-  async posted(parentId, post) {
-    const { visit, chat } = this;
-    const known = new Set(this.tree.byId.keys());
-    try {
-      const message = await post();
-      if (visit === this.visit) this.tree.put(message);
-      return message;
-    } catch (error) {
-      const fresh = chat && (await api.getChat(chat.id).catch(() => null));
-      if (!fresh || visit !== this.visit) throw error;
-      const arrived = (fresh.messages ?? []).filter(({ id, parent_id }) => parent_id === parentId && !known.has(id));
-      const isFull = error instanceof api.RefusedError && error.status === 503;
-      if (isFull) arrived.forEach(({ id }) => this.stubs.add(id));
-      this.take({ ...fresh, title: chat.title ?? fresh.title });
-      if (isFull || error instanceof api.RefusedError || arrived.length !== 1) throw error;
-      return arrived[0];
-    }
-  }
-
-  /**
-   * Throw if asking now would cancel the answer that was asked for before: the server does that, without telling
-   * anybody, to those that wait in the queue for another prompt.
-   * @param {string | null} promptId
-   */
-  async refuseToCancel(promptId) {
-    const { asked } = this;
-    if (!asked || asked.parent_id === promptId) return;
-    const message = await api.getMessage(asked.chat_id, asked.id).catch(() => null);
-    if (message?.state === "pending") {
-      throw new PageError(
-        "Another answer of yours still waits in the queue, and asking now would cancel it.",
-        "Ask again once it is being written.",
-      );
-    }
-    this.asked = null;
+  async post(chat, parentId, send) {
+    const { visit, tree } = this;
+    const take = (/** @type {api.Chat} */ fresh) => visit === this.visit && this.take(fresh);
+    const message = await this.asking.post(chat, tree, parentId, send, take);
+    if (visit === this.visit) this.tree.put(message);
+    return message;
   }
 
   /** Tell the server which thread is shown, for the next time. */
