@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,20 +146,23 @@ class Database:
 
     def _take(self, path: Path) -> None:
         """Make the file if it is not there, and sure that nobody else can read it, nor what SQLite keeps beside it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            if os.name == "posix":
-                status = os.fstat(descriptor)
-                if status.st_uid == os.geteuid() and not status.st_size:
-                    os.fchmod(descriptor, 0o600)
-                self._check_owner(path, os.fstat(descriptor))
-                for beside in (path.with_name(path.name + ending) for ending in BESIDE):
-                    with contextlib.suppress(FileNotFoundError):
-                        self._check_owner(beside, beside.stat())
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        # NOTE: one that was there is not opened here: closing it would end the locks that this process has on it.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise self._refusal("it is no file")
+        if os.name != "posix":
+            return
+        if status.st_uid == os.geteuid() and not status.st_size:
+            path.chmod(0o600)
+        self._check_owner(path)
+        for beside in (path.with_name(path.name + ending) for ending in BESIDE):
+            with contextlib.suppress(FileNotFoundError):
+                self._check_owner(beside)
 
-    def _check_owner(self, path: Path, status: os.stat_result) -> None:
+    def _check_owner(self, path: Path) -> None:
+        status = path.stat()
         if status.st_uid not in (os.geteuid(), 0):
             raise self._refusal(f"{path.name} belongs to another user")
         if status.st_mode & 0o077:

@@ -280,6 +280,17 @@ def test_a_file_is_one_servers_alone(file: Path) -> None:
         assert User(server, "inference").chat(chat_id).status_code == 200
 
 
+def test_a_file_stays_one_servers_alone(file: Path) -> None:
+    """A second server of the same process that is refused does not open it to other processes."""
+    code = "import sys; from oa_client.local import LocalServer; LocalServer('lorem', store=sys.argv[1]).start()"
+    with LocalServer("lorem", store=file):
+        with pytest.raises(LocalServerError, match="another server has it open"):
+            LocalServer("lorem", store=file).start()
+        done = subprocess.run([sys.executable, "-c", code, str(file)], stderr=subprocess.PIPE, text=True, check=False)
+
+    assert "another server has it open" in done.stderr
+
+
 def _newer(file: Path) -> None:
     Database(file, b"key").close()
     with sqlite3.connect(file) as connection:
@@ -331,7 +342,7 @@ def _damaged(*statements: str) -> Any:
             "it is damaged: a message comes before",
             id="own ancestor",
         ),
-        pytest.param(lambda file: file.mkdir(), "Is a directory", id="a directory"),
+        pytest.param(lambda file: file.mkdir(), "it is no file", id="a directory"),
         pytest.param(lambda file: file.symlink_to(file.parent / "no" / "where"), "No such file", id="nowhere"),
     ],
 )
