@@ -17,8 +17,8 @@ from tests.local.fidelity import (
     recordings,
     written,
 )
-from tests.local.performance import Performance, Stage, has_pending_events
 from tests.local.recordings import Actor, Clock, Replay
+from tests.local.side_by_side import Performance, Stage, has_pending_events
 from tests.local.support import PATIENCE
 from tests.local.told import load, settings_of
 
