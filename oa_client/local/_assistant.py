@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oa_client.local._accounts import Accounts
+from oa_client.local._backends import Backend
 from oa_client.local._bodies import ANSWER, CHAT_CHANGES, EVALUATION, PROMPT, REPORT, VOTE
 from oa_client.local._fields import read_body
 from oa_client.local._job import Job
@@ -152,7 +153,7 @@ class Assistant:
         if prompt.user_id != user_id:
             raise RefusalError(400, "Message not found")
         self._check_room(prompt.chat_id)
-        full = self.workers.full
+        full = self.workers.is_full(self._models.backend(request["model_config_name"]))
         answer = self._store.add_answer(prompt, self._work_parameters(request), queued=not full)
         if full:
             raise RefusalError(503, "The server is currently busy. Please try again later.")
@@ -194,7 +195,7 @@ class Assistant:
         message = self.message(user_id, chat_id, message_id)
         if message.role != "assistant":
             raise RefusalError(400, "Only assistant messages can be streamed.")
-        return None if message.state in FINISHED else self.workers.job(message_id)
+        return None if message.state in FINISHED else self.workers.job(message_id, self._backend(message))
 
     def _own_message(self, user_id: str, message_id: str) -> Message:
         """A message of the user, in whatever chat."""
@@ -221,8 +222,14 @@ class Assistant:
         messages = self._conversation(self._store.thread(answer)[:-1], asked)
         plugin = self._plugins.chosen(asked["plugins"])
         expire = self._settings.message_queue_expire
-        job = Job(answer.id, expire, messages, asked["sampling_parameters"], plugin)
-        self.workers.submit(job, self._models.backend(asked["model_config"]["model_id"]))
+        self.workers.submit(
+            Job(answer.id, self._backend(answer), expire, messages, asked["sampling_parameters"], plugin)
+        )
+
+    def _backend(self, answer: Message) -> Backend:
+        """The backend that is to write an answer, or was."""
+        asked = answer.work_parameters or {}
+        return self._models.backend(asked["model_config"]["model_id"])
 
     def _work_parameters(self, request: dict[str, Any]) -> dict[str, Any]:
         return {

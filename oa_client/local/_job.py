@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oa_client.local._backends import Backend
 from oa_client.local._plugins import Step
 
 
@@ -42,18 +43,21 @@ class Job:
         ghosts: readers on behalf of clients that have left.
 
     Args:
+        backend: who is to write it.
         expire: seconds after the last packet that unread ones are kept.
     """
 
     def __init__(
         self,
         message_id: str,
+        backend: Backend,
         expire: float,
         messages: Sequence[Mapping[str, str]] = (),
         sampling: Mapping[str, Any] | None = None,
         plugin: Mapping[str, Any] | None = None,
     ) -> None:
         self.message_id = message_id
+        self.backend = backend
         self.messages = messages
         self.sampling = sampling or {}
         self.plugin = plugin
@@ -61,7 +65,7 @@ class Job:
         self.awaited = threading.Event()
         self.over = False
         self.ghosts: set[asyncio.Task[None]] = set()
-        self.ticket = 0  # its number among all that were ever queued
+        self.ticket = 0  # its number among all that were ever in its queue
         self._place_expires = 0.0
         self._expire = expire
         self._expires = 0.0

@@ -20,7 +20,7 @@ class Settings:
         rate_limit: how many answers a user may ask for in how many seconds; None for no limit, where
             the real server has `(20, 600)`, which would surprise on one's own machine. It is shown as
             there: a plain 500, for a minute longer than is said, counting requests that fail too.
-        work_queue_max_size: answers that may wait; for more there is 503, and an answer that stays
+        work_queue_max_size: answers that may wait for a model; for more there is 503, and an answer that stays
             pending and is never written. None for no limit.
         message_queue_expire: seconds after its last token that an answer's unread events are kept,
             and after which the place of a waiting one is forgotten.

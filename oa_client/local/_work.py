@@ -1,4 +1,4 @@
-"""The queue of answers to be written, and the threads that write them."""
+"""The answers to be written, and the threads that write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from oa_client.local._clock import Clock, age
 from oa_client.local._handover import Handover
 from oa_client.local._job import End, Job, Packet, Token
 from oa_client.local._plugins import use_plugin
+from oa_client.local._queue import Queue
 from oa_client.local._settings import Settings
 from oa_client.local._store import Store
 
@@ -49,7 +49,7 @@ class Outcome:
 
 class Workers:
     """
-    Give jobs to their backends in their order; the next one waits until fewer are running than its backend has slots.
+    Give each backend its jobs in their order; the next one waits until the backend has a slot for it.
 
     Everything but the generation itself happens on the event loop, so that nothing needs a lock.
     """
@@ -61,30 +61,25 @@ class Workers:
         self._clock = clock
         self._handover = Handover(loop)
         self._jobs: dict[str, Job] = {}  # by the id of the answer, while there may be events to read
-        self._waiting: deque[tuple[Job, Backend]] = deque()
+        self._queues: dict[str, Queue] = {}  # by the name of the backend
         self._running: dict[Job, threading.Thread] = {}
         self._readers: set[anyio.CancelScope] = set()
-        self._enqueued = 0
-        self._dequeued = 0
         self._closed = False
 
-    @property
-    def full(self) -> bool:
-        """Whether no more answers may wait. Cancelled ones count until their turn has come."""
-        most = self._settings.work_queue_max_size
-        return most is not None and len(self._waiting) >= most
+    def is_full(self, backend: Backend) -> bool:
+        """Whether no more answers may wait for a backend."""
+        return self._queue(backend).is_full(self._settings.work_queue_max_size)
 
-    def submit(self, job: Job, backend: Backend) -> None:
-        """Put a job for a backend at the end of the queue. It is started after the caller has given up the loop."""
-        self._enqueued += 1
-        job.enqueue(self._enqueued, self._clock())
+    def submit(self, job: Job) -> None:
+        """Put a job at the end of its backend's queue. It is started after the caller has given up the loop."""
+        queue = self._queue(job.backend)
+        queue.put(job, self._clock())
         self._jobs[job.message_id] = job
-        self._waiting.append((job, backend))
-        self._loop.call_soon(self._dispatch)
+        self._loop.call_soon(self._dispatch, queue)
 
-    def job(self, message_id: str) -> Job:
+    def job(self, message_id: str, backend: Backend) -> Job:
         """The job of an answer that is not finished; one of which nothing will come if it has none (any more)."""
-        return self._jobs.get(message_id) or Job(message_id, self._settings.message_queue_expire)
+        return self._jobs.get(message_id) or Job(message_id, backend, self._settings.message_queue_expire)
 
     def drop(self, message_id: str) -> None:
         """Stop an answer of a deleted chat, and never begin it. Whoever reads it hears nothing more."""
@@ -92,9 +87,8 @@ class Workers:
             job.cancel()
 
     def position(self, job: Job) -> tuple[int, int]:
-        """The job's place in the queue, 1 being the next and 0 none, and the queue's length."""
-        place = job.place(self._dequeued, self._clock())
-        return place, max(self._enqueued - self._dequeued, place)
+        """The job's place in the queue of its backend, 1 being the next and 0 none, and the queue's length."""
+        return self._queue(job.backend).position(job, self._clock())
 
     async def take(self, job: Job, timeout: float) -> Packet | None:
         """
@@ -148,20 +142,20 @@ class Workers:
         for thread in self._running.values():
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _queue(self, backend: Backend) -> Queue:
+        return self._queues.setdefault(backend.name, Queue(backend))
+
     async def _devour(self, job: Job) -> None:
         with contextlib.suppress(ClosedError):
             while not isinstance(await self.take(job, self._settings.pending_event_interval), End):
                 continue
 
-    def _dispatch(self) -> None:
-        while self._waiting and len(self._running) < self._waiting[0][1].slots and not self._closed:
-            job, backend = self._waiting.popleft()
-            self._dequeued += 1
+    def _dispatch(self, queue: Queue) -> None:
+        while not self._closed and (job := queue.take()) is not None:
             if not self._begin(job):
                 continue
-            thread = threading.Thread(
-                target=self._write, args=(job, backend), name="oa-client local answer", daemon=True
-            )
+            queue.busy += 1
+            thread = threading.Thread(target=self._write, args=(job,), name="oa-client local answer", daemon=True)
             self._running[job] = thread
             thread.start()
 
@@ -189,18 +183,18 @@ class Workers:
         except sqlite3.Error as error:
             logger.error("cannot store that an answer is %s: %s", state, error)
 
-    def _write(self, job: Job, backend: Backend) -> None:
+    def _write(self, job: Job) -> None:
         """Have the answer written. The one method that runs in a thread of its own."""
         WRITING.set(job.message_id)
         outcome = Outcome("", "the model stopped without a reason")
         try:
-            outcome = self._generate(job, backend)
+            outcome = self._generate(job)
         except Exception as error:
             outcome = Outcome("", words_of(error))
         finally:
             self._handover(partial(self._finish, job, outcome))
 
-    def _generate(self, job: Job, backend: Backend) -> Outcome:
+    def _generate(self, job: Job) -> Outcome:
         # NOTE: an answer that is finished before its stream is opened has no events any more, as on the
         # real server. There no model is that fast; here one that needs no time would show it every time.
         job.awaited.wait(HEAD_START)
@@ -212,7 +206,7 @@ class Workers:
             messages = [*messages[:-1], {**messages[-1], "content": use.prompt}]
             used_plugin = use.used
         texts: list[str] = []
-        pieces = backend.generate(messages, job.sampling, job.cancelled)
+        pieces = job.backend.generate(messages, job.sampling, job.cancelled)
         try:
             for piece in pieces:
                 if not isinstance(piece, str):
@@ -232,7 +226,9 @@ class Workers:
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         del self._running[job]
-        self._loop.call_soon(self._dispatch)
+        queue = self._queue(job.backend)
+        queue.busy -= 1
+        self._loop.call_soon(self._dispatch, queue)
         if job.cancelled.is_set():
             # As on the real server, whoever reads the events of a deleted answer is told nothing.
             return

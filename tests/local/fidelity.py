@@ -30,7 +30,6 @@ DEVIATIONS = {
     "operation": "the routes of those who run the server, /workers and /admin, are not there",
     "origin": "a page of another origin is not let in; the real servers let all in",
     "page": "the website's page of 20 was recorded with more chats than the recording names",
-    "queue": "there is one queue for all models, so that an answer behind another one does not wait for ever",
     "restart": "what was being written when the server was killed is aborted when it starts again with its store, "
     "instead of in progress for ever",
     "roles": "nobody has a role, so that nobody is banned",
@@ -190,9 +189,8 @@ PARTLY = {
 DIFFERENT = {
     "delete_chat_while_streaming": "stops",
     "late2023_delete_chat_while_streaming": "stops",
-    "stream_cancelled_by_other_request": "queue",
 }
-"""What else differs, by the recording's name on either server: tokens and places that are not compared."""
+"""What else differs, by the recording's name on either server: tokens that are not compared."""
 
 
 def recordings() -> list[str]:

@@ -293,18 +293,25 @@ class Replay:
             self.ids[message_id] = self.user.post_prompt(chat, content=prompt).json()["id"]
             self._prompts[about["chat_id"]] = message_id
             return
+        model = self._model_of(message_id)
         if (parent_id := about["parent_id"]) is None:
-            answer = self._answer(chat, prompt)
+            answer = self._answer(chat, prompt, model=model)
         else:
             self._prepare(None, parent_id, step)
-            answer = self._answer(chat, prompt, self.ids[parent_id])
+            answer = self._answer(chat, prompt, self.ids[parent_id], model=model)
         self.ids[message_id] = answer[1]
         if "/events" not in step["request"]["line"]:
             self._finish(*answer)
 
-    def _answer(self, chat_id: str, prompt: str, parent_id: str | None = None) -> tuple[str, str]:
+    def _model_of(self, message_id: str) -> str:
+        """The name of the model here that writes an answer."""
+        return MODEL
+
+    def _answer(
+        self, chat_id: str, prompt: str, parent_id: str | None = None, *, model: str = MODEL
+    ) -> tuple[str, str]:
         parent_id = parent_id or self.user.post_prompt(chat_id, content=prompt).json()["id"]
-        answer = self.user.post_answer(chat_id, parent_id=parent_id, sampling_parameters=K50)
+        answer = self.user.post_answer(chat_id, parent_id=parent_id, model_config_name=model, sampling_parameters=K50)
         return chat_id, answer.json()["id"]
 
     def _finish(self, chat_id: str, message_id: str) -> None:

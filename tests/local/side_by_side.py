@@ -24,15 +24,27 @@ COUNTED = re.compile(r"t0( t\d+)*")
 """The final text of an answer of which every token is known, whether somebody heard it or not."""
 
 
-class Stage:
-    """A backend that begins each answer with a new play, which the performance takes from `begun`."""
+UNSERVED = "Carper_RLHF_13B_1"
+"""The model that had no worker."""
 
-    name = "stage"
+UNSERVED_ID = "CarperAI/vicuna-13b-fine-tuned-rlhf"
+
+
+class Stage:
+    """
+    A backend that begins each answer with a new play, which the performance takes from `begun`.
+
+    Attributes:
+        blockers: plays that go on so that other answers have to wait.
+    """
+
     description = ""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, name: str, slots: int) -> None:
+        self.name = name
         self.slots = slots
         self.begun: queue.SimpleQueue[tuple[str, Play]] = queue.SimpleQueue()
+        self.blockers: list[Play] = []
         self._plays: list[Play] = []
 
     def generate(
@@ -96,15 +108,15 @@ class Performance(Replay):
     Plays one recording.
 
     Args:
-        numbers: whether the places in the queue are compared.
+        served: the model that was served.
+        unserved: the one that had no worker.
     """
 
-    def __init__(self, server: LocalServer, clock: Clock, stage: Stage, name: str, *, numbers: bool) -> None:
+    def __init__(self, server: LocalServer, clock: Clock, served: Stage, unserved: Stage, name: str) -> None:
         super().__init__(server, clock, Actor(), name, frozenset())
-        self._stage = stage
-        self._numbers = numbers
+        self._served = served
+        self._unserved = unserved
         self._users = {"": self.user}
-        self._blockers: list[Play] = []
         self._readers: dict[int, Reader] = {}
         self._open_streams: set[int] = set()
         self._left: list[str] = []  # ids of the answers whose readers have left
@@ -167,12 +179,10 @@ class Performance(Replay):
         if expected["event_type"] == "pending":
             event = reader.next()
             for _ in range(500):
-                if not self._numbers or event == expected or event is None or event["event_type"] != "pending":
+                if event == expected or event is None or event["event_type"] != "pending":
                     break
                 event = reader.next()
-            assert event is not None, step["label"]
-            assert event["event_type"] == "pending", step["label"]
-            assert not self._numbers or event == expected, step["label"]
+            assert event == expected, step["label"]
             return
         if answer.over and expected["event_type"] == "token":  # of a deleted chat
             return
@@ -213,7 +223,7 @@ class Performance(Replay):
             return
         answer.over = True
         if answer.error == "Timeout":  # which comes when the model could begin
-            for play in self._blockers:
+            for play in self._stage_of(id).blockers:
                 play.finish()
             return
         play = self._play_of(id)
@@ -224,17 +234,30 @@ class Performance(Replay):
 
     def _play_of(self, id: str) -> Play:
         """The model that writes an answer, which is begun now at the latest."""
-        answer = self._answers[id]
+        answer, stage = self._answers[id], self._stage_of(id)
         while answer.play is None:
-            for play in self._blockers:
+            for play in stage.blockers:
                 play.finish()
-            prompt, play = self._stage.begun.get(timeout=PATIENCE)
+            prompt, play = stage.begun.get(timeout=PATIENCE)
             if prompt == "crowd":
                 play.finish()
                 continue
-            waiting = [self._answers[made] for made in self._made if self._state(made) == "in_progress"]
+            waiting = [self._answers[made] for made in self._made_for(stage) if self._state(made) == "in_progress"]
             next(one for one in waiting if one.play is None).play = play
         return answer.play
+
+    def _stage_of(self, id: str) -> Stage:
+        """The model that an answer was asked of."""
+        parameters = self._about.get(id, {}).get("work_parameters") or {}
+        name = parameters.get("model_config", {}).get("model_id", "")
+        return self._unserved if name == UNSERVED_ID else self._served
+
+    def _model_of(self, message_id: str) -> str:
+        return self._stage_of(message_id).name
+
+    def _made_for(self, stage: Stage) -> list[str]:
+        """The ids of a model's answers, in their order in the queue."""
+        return [made for made in self._made if self._stage_of(made) is stage]
 
     def _state(self, id: str) -> str:
         stored = self.server._database
@@ -296,14 +319,15 @@ class Performance(Replay):
 
     def _block(self, id: str) -> None:
         """Keep the model busy if the recording has an answer wait, and no other one is before it."""
-        if any(not self._answers[made].over for made in self._made):
+        stage = self._stage_of(id)
+        if any(not self._answers[made].over for made in self._made_for(stage)):
             return
         ahead = self._ahead(id)
         if ahead is None:
             return
-        for number in range(1 + (ahead if self._numbers else 0)):
-            User(self.server, self.user.surface, f"crowd {number}").ask("crowd")
-        self._blockers.append(self._stage.begun.get(timeout=PATIENCE)[1])
+        for number in range(1 + ahead):
+            User(self.server, self.user.surface, f"crowd {number}").ask("crowd", model=stage.name)
+        stage.blockers.append(stage.begun.get(timeout=PATIENCE)[1])
 
     def _ahead(self, id: str) -> int | None:
         """How many answers waited before this one, None if it did not wait itself."""

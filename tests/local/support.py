@@ -201,11 +201,13 @@ class User:
         """Start to read an answer."""
         return Events(self.send("GET", self.events_path(chat_id, message_id), stream=True))
 
-    def ask(self, prompt: str, parent_id: str | None = None, chat_id: str | None = None) -> tuple[str, str]:
+    def ask(
+        self, prompt: str, parent_id: str | None = None, chat_id: str | None = None, model: str = MODEL
+    ) -> tuple[str, str]:
         """Say something, in a new chat unless one is given, and ask for an answer: its chat's id and its own."""
         chat_id = chat_id or self.create()
         asked = self.post_prompt(chat_id, parent_id=parent_id, content=prompt).json()
-        answer = self.post_answer(chat_id, parent_id=asked["id"]).json()
+        answer = self.post_answer(chat_id, parent_id=asked["id"], model_config_name=model).json()
         return chat_id, answer["id"]
 
     def wait_for(self, chat_id: str, message_id: str, state: str) -> dict[str, Any]:

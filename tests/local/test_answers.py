@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from oa_client.local import LocalServer, Settings
+from oa_client.local._registry import BACKENDS
 from tests.local.support import PATIENCE, Events, Puppet, User
 
 
@@ -123,6 +124,34 @@ def test_those_who_wait_are_told_their_place(user: User, puppet: Puppet) -> None
         {"event_type": "pending", "queue_position": 2, "queue_size": 2},
     ]
     assert moved == {"event_type": "pending", "queue_position": 1, "queue_size": 1}
+
+
+def test_each_model_has_a_queue_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a model's answers nor those that wait for it keep another one's waiting, or count as before them."""
+    models = small, big = Puppet(slots=2), Puppet()
+    small.name, big.name = "small", "big"
+    monkeypatch.setitem(BACKENDS, "two", lambda: models)
+    with LocalServer("two", settings=Settings(pending_event_interval=0.01, work_queue_max_size=1)) as server:
+        users = [User(server, "inference", f"user {number}") for number in range(5)]
+        users[0].ask("one", model="small")
+        assert small.play("one").started.wait(PATIENCE)
+        running = users[1].ask("two", model="big")
+        assert big.play("two").started.wait(PATIENCE)
+        waiting = users[2].ask("three", model="big")
+        beside = users[3].ask("four", model="small")
+        assert small.play("four").started.wait(PATIENCE)
+        next_one = users[4].ask("five", model="small")
+        with (
+            users[1].events(*running) as events,
+            users[2].events(*waiting) as events_1,
+            users[3].events(*beside) as events_2,
+            users[4].events(*next_one) as events_3,
+        ):
+            places = [stream.next() for stream in (events, events_1, events_2, events_3)]
+        for puppet in models:
+            puppet.release()
+
+    assert [(place["queue_position"], place["queue_size"]) for place in places] == [(0, 1), (1, 1), (0, 1), (1, 1)]
 
 
 def test_pending_events_stop_with_the_first_packet(user: User, puppet: Puppet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oa_client.local import LocalServer
+from oa_client.local._registry import BACKENDS
 from tests.local.fidelity import (
     DEVIATIONS,
     DIFFERENT,
@@ -18,8 +19,8 @@ from tests.local.fidelity import (
     written,
 )
 from tests.local.recordings import Actor, Clock, Replay
-from tests.local.side_by_side import Performance, Stage, has_pending_events
-from tests.local.support import PATIENCE
+from tests.local.side_by_side import UNSERVED, Performance, Stage, has_pending_events
+from tests.local.support import MODEL, PATIENCE
 from tests.local.told import load, settings_of
 
 SLOTS = {"stream_in_progress_not_cancelled": 2, "stream_same_parent_not_cancelled": 2}
@@ -52,15 +53,18 @@ def test_the_real_servers_streams_were_the_same(name: str, monkeypatch: pytest.M
     """
     monkeypatch.setattr("oa_client.local._work.HEAD_START", 0)
     short = name.partition("/")[2]
-    clock, stage = Clock(), Stage(SLOTS.get(short, 1))
+    clock = Clock()
+    stages = served, unserved = Stage(MODEL, SLOTS.get(short, 1)), Stage(UNSERVED, 1)
+    monkeypatch.setitem(BACKENDS, "stages", lambda: stages)
     # Without pending events readers keep their turn, on which it depends who hears what.
-    server = LocalServer(stage, settings=settings_of(name, 0.01 if has_pending_events(name) else PATIENCE))
+    server = LocalServer("stages", settings=settings_of(name, 0.01 if has_pending_events(name) else PATIENCE))
     server._clock = clock
     with server:
         try:
-            Performance(server, clock, stage, name, numbers=DIFFERENT.get(short) != "queue").play()
+            Performance(server, clock, served, unserved, name).play()
         finally:
-            stage.release()
+            for stage in stages:
+                stage.release()
 
 
 def test_every_recording_has_its_place() -> None:

@@ -138,13 +138,14 @@ def test_a_killed_server_loses_nothing_that_it_told(
         assert (server.token, server.cookies) == (told["token"], told["cookies"])
 
 
-def close_in_mid_answer(server: LocalServer, play: Play) -> None:
-    """Close the server, and end the answer when it is told to."""
+def close_in_mid_answer(server: LocalServer, *plays: Play) -> None:
+    """Close the server, and end the answers when they are told to."""
     closing = threading.Thread(target=server.close)
     closing.start()
-    assert play.cancelled is not None
-    assert play.cancelled.wait(PATIENCE)
-    play.finish()
+    for play in plays:
+        assert play.cancelled is not None
+        assert play.cancelled.wait(PATIENCE)
+        play.finish()
     closing.join(PATIENCE)
 
 
@@ -178,18 +179,19 @@ def test_what_waits_is_written_by_its_own_model(file: Path, monkeypatch: pytest.
         monkeypatch.setitem(BACKENDS, "several", lambda: puppets)
         return puppets
 
-    first, _, _ = named("one", "two", "three")
+    busy = named("one", "two", "three")
     with LocalServer("several", store=file) as server:
         user = User(server, "inference")
-        user.ask("wait")
-        assert first.play("wait").started.wait(PATIENCE)
+        for puppet in busy:
+            user.ask("wait", model=puppet.name)
+            assert puppet.play("wait").started.wait(PATIENCE)
         chat_id = user.create()
         prompt = user.post_prompt(chat_id, content="hi").json()["id"]
         waiting = [
             user.post_answer(chat_id, parent_id=prompt, model_config_name=name).json()["id"]
             for name in ("one", "two", "three")
         ]
-        close_in_mid_answer(server, first.play("wait"))
+        close_in_mid_answer(server, *(puppet.play("wait") for puppet in busy))
     for puppet in named("new", "two", "one"):
         puppet.play("hi").finish(puppet.name)
     with LocalServer("several", store=file, settings=EAGER) as server:
