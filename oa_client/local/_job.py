@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +71,8 @@ class Job:
         self._place_expires = 0.0
         self._expire = expire
         self._expires = 0.0
-        self._packets: asyncio.Queue[Packet] = asyncio.Queue()
+        self._packets: deque[Packet] = deque()
+        self._readers: deque[asyncio.Future[Packet]] = deque()  # who waits, the longest first
 
     def enqueue(self, ticket: int, now: float) -> None:
         """Give the job its number, which is forgotten after a time even if it still waits."""
@@ -81,34 +84,59 @@ class Job:
         ticket = self.ticket if now < self._place_expires else 0
         return max(ticket - dequeued, 0)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing that nobody has read yet."""
+        return not self._packets
+
     def put(self, packet: Packet, now: float) -> None:
-        """Add a packet for whoever reads first. Those that are too old by now are forgotten."""
+        """Add a packet for whoever has waited longest, or reads first. Those that are too old by now are forgotten."""
         self.forget(now)
         self._expires = now + self._expire
-        self._packets.put_nowait(packet)
+        self._packets.append(packet)
+        self._serve()
 
     def forget(self, now: float) -> None:
         """Forget all packets, if the last one came too long ago."""
         if now >= self._expires:
-            while not self._packets.empty():
-                self._packets.get_nowait()
+            self._packets.clear()
 
     async def get(self, now: float) -> Packet:
         """Wait for a packet, which nobody else gets."""
         self.forget(now)
-        packet = await self._packets.get()
+        reader: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
+        self._readers.append(reader)
+        self._serve()
+        try:
+            packet = await reader
+        except asyncio.CancelledError:
+            if not reader.cancelled():  # it left after it had been served
+                self._packets.appendleft(reader.result())
+                self._serve()
+            raise
+        finally:
+            with contextlib.suppress(ValueError):
+                self._readers.remove(reader)
         if isinstance(packet, End):
-            self.lay()
+            self.release_ghosts()
         return packet
 
     def cancel(self) -> None:
         """Nobody wants the answer any more."""
         self.cancelled.set()
         self.awaited.set()
-        self.lay()
+        self.release_ghosts()
 
-    def lay(self) -> None:
-        """Nothing more will come: let the ghosts go."""
+    def release_ghosts(self) -> None:
+        """Nothing more will come: let those go who read for clients that have left."""
         self.over = True
         for ghost in self.ghosts:
             ghost.cancel()
+
+    def _serve(self) -> None:
+        # NOTE: each packet is handed over here. A queue that only wakes the reader would leave it to whoever
+        # comes first, and then one that is quick to come back gets them all.
+        while self._packets and self._readers:
+            reader = self._readers.popleft()
+            if not reader.done():
+                reader.set_result(self._packets.popleft())

@@ -203,7 +203,7 @@ class Website:
         stream = EventStream(
             stream_events(job, workers, self._settings.pending_event_interval),
             ping=self._settings.ping_interval,
-            ended=partial(workers.haunt, job),
+            ended=partial(workers.read_in_place_of, job),
         )
         # The website passes the events on without the headers that came with them.
         stream.raw_headers = list(CLOSING)

@@ -102,24 +102,29 @@ class Workers:
         """
         job.awaited.set()
         # NOTE: not asyncio.wait_for, which up to Python 3.11 can take a packet and lose it when it is
-        # cancelled. The queue hands a packet over after its last await, so one that leaves loses none.
+        # cancelled. The job hands a packet over after its last await, so one that leaves loses none.
         with anyio.move_on_after(timeout) as scope:
             self._readers.add(scope)
             try:
                 # A long backlog never waits by itself, and would keep the loop from everybody else.
                 await asyncio.sleep(0)
                 if not self._closed:
-                    return await job.get(self._clock())
+                    packet = await job.get(self._clock())
+                    if isinstance(packet, End):
+                        self._jobs.pop(job.message_id, None)
+                    return packet
             finally:
                 self._readers.discard(scope)
         if self._closed:
             raise ClosedError
         return None
 
-    def haunt(self, job: Job) -> None:
-        """Go on reading in the place of a client who has left, so that later ones get only their share."""
-        if not job.over and not self._closed:
-            ghost = self._loop.create_task(self._devour(job))
+    def read_in_place_of(self, job: Job) -> None:
+        """Go on reading a job in the place of a client who has left, so that later ones get only their share."""
+        job.forget(self._clock())
+        to_come = self._jobs.get(job.message_id) is job or not job.empty
+        if to_come and not job.over and not self._closed:
+            ghost = self._loop.create_task(self._read_away(job))
             job.ghosts.add(ghost)
             ghost.add_done_callback(job.ghosts.discard)
 
@@ -145,7 +150,7 @@ class Workers:
     def _queue(self, backend: Backend) -> Queue:
         return self._queues.setdefault(backend.name, Queue(backend))
 
-    async def _devour(self, job: Job) -> None:
+    async def _read_away(self, job: Job) -> None:
         with contextlib.suppress(ClosedError):
             while not isinstance(await self.take(job, self._settings.pending_event_interval), End):
                 continue
@@ -169,12 +174,27 @@ class Workers:
         if limit and age(message.created_at, self._clock()) > limit:
             self._note(job, "timeout")
             job.put(End(replace(message, state="timeout").to_json(), "Timeout"), self._clock())
+            self._forget_later(job)
             return False
         if message.state != "pending":
             self._jobs.pop(job.message_id, None)
+            job.release_ghosts()
             return False
         self._note(job, "in_progress")
         return True
+
+    def _forget_later(self, job: Job) -> None:
+        """Forget a job whose end nobody reads, once nobody could read it any more."""
+
+        def forget() -> None:
+            job.forget(self._clock())
+            if not job.empty:
+                self._forget_later(job)
+            elif self._jobs.get(job.message_id) is job:
+                del self._jobs[job.message_id]
+                job.release_ghosts()
+
+        self._loop.call_later(self._settings.message_queue_expire, forget)
 
     def _note(self, job: Job, state: str) -> None:
         """Keep what has become of an answer. On a disk that is full the work goes on without."""

@@ -9,6 +9,7 @@ import pytest
 
 from oa_client.local import LocalServer, Settings
 from oa_client.local._job import Job
+from tests.local.recordings import Clock
 from tests.local.support import PATIENCE, Events, Play, Puppet, User, workers_of
 
 
@@ -111,7 +112,7 @@ def test_head_eats_the_stream(server: LocalServer, puppet: Puppet) -> None:
     play = puppet.play("hi")
     play.say_and_wait("a", "b")
     head = user.send("HEAD", user.events_path(*answer))
-    user.until(workers_of(server)._jobs[answer[1]]._packets.empty)
+    user.until(lambda: workers_of(server)._jobs[answer[1]].empty)
     with user.events(*answer) as events:
         first = events.next()
 
@@ -140,6 +141,97 @@ def test_nobody_reads_on_when_nothing_can_come(server: LocalServer, puppet: Pupp
     ids = {job.message_id for job in gc.get_objects() if isinstance(job, Job) and job.ghosts}
 
     assert ids & {finished[1], deleted[1]} == set()
+
+
+def test_nobody_reads_on_in_a_cancelled_answer(server: LocalServer, puppet: Puppet) -> None:
+    """Who reads for a client that has left goes when its turn has passed, and for who leaves later nobody comes."""
+    user = User(server, "website")
+    user.ask("one")
+    assert puppet.play("one").started.wait(PATIENCE)
+    cancelled = user.ask("two")
+    with user.events(*cancelled) as events:
+        events.next()
+    user.until_haunted(cancelled[1], 1)
+    last = user.ask("three")
+    puppet.play("one").finish("1")
+    puppet.play("three").finish("3")
+    user.wait_for(*last, "complete")
+    user.until_nobody_reads()
+    for _ in range(3):
+        with user.events(*cancelled) as events:
+            events.next()
+
+    user.until_nobody_reads()
+    assert user.message(*cancelled).json()["state"] == "cancelled"
+
+
+def test_nobody_reads_on_in_an_answer_that_was_never_queued(puppet: Puppet) -> None:
+    """Nothing will come of what a full queue has left in the chat."""
+    settings = Settings(pending_event_interval=0.01, work_queue_max_size=1)
+    with LocalServer(puppet, settings=settings) as server:
+        user = User(server, "website")
+        chat_id, running = user.ask("hi")
+        assert puppet.play("hi").started.wait(PATIENCE)
+        parent_id = user.message(chat_id, running).json()["parent_id"]
+        statuses = [user.post_answer(chat_id, parent_id=parent_id).status_code for _ in range(2)]
+        stub = user.chat(chat_id).json()["messages"][-1]["id"]
+        for _ in range(3):
+            with user.events(chat_id, stub) as events:
+                events.next()
+        user.until_nobody_reads()
+        puppet.release()
+
+    assert statuses == [200, 503]
+
+
+def test_nobody_reads_on_when_the_end_has_expired(puppet: Puppet) -> None:
+    """The end of an answer that timed out is forgotten in its time, with all that was kept of it."""
+    clock = Clock()
+    settings = Settings(pending_event_interval=0.01, assistant_message_timeout=3, message_queue_expire=0.01)
+    server = LocalServer(puppet, settings=settings)
+    server._clock = clock
+    with server:
+        user = User(server, "website")
+        running = user.ask("one")
+        assert puppet.play("one").started.wait(PATIENCE)
+        late = user.ask("two")
+        clock.now += 4
+        puppet.play("one").finish("1")
+        user.wait_for(*running, "complete")
+        user.wait_for(*late, "timeout")
+        kept = late[1] in workers_of(server)._jobs
+        clock.now += 1
+        with user.events(*late) as events:
+            events.next()
+        user.until_nobody_reads()
+        user.until(lambda: late[1] not in workers_of(server)._jobs)
+        puppet.release()
+
+    assert kept
+
+
+def test_an_end_that_was_read_is_not_kept(puppet: Puppet) -> None:
+    """Nothing is left in memory of an answer that timed out and whose error somebody has read."""
+    clock = Clock()
+    settings = Settings(pending_event_interval=0.01, assistant_message_timeout=3)
+    server = LocalServer(puppet, settings=settings)
+    server._clock = clock
+    with server:
+        user = User(server, "inference")
+        user.ask("one")
+        assert puppet.play("one").started.wait(PATIENCE)
+        late = user.ask("two")
+        clock.now += 4
+        puppet.play("one").finish("1")
+        with user.events(*late) as events:
+            last = list(events)[-1]
+        with user.events(*late) as events:
+            again = events.next()
+        jobs = list(workers_of(server)._jobs)
+        puppet.release()
+
+    assert (last["event_type"], again["event_type"]) == ("error", "pending")
+    assert jobs == []
 
 
 def test_the_website_rounds_the_seed(server: LocalServer, puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
