@@ -9,6 +9,7 @@ from typing import Any, cast
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oa_client.local._fields import InvalidError, invalid
 from oa_client.local._http import Handler, TooLargeError, compact_json, media_type, read_bytes
@@ -78,6 +79,20 @@ def read_query(request: Request, name: str, read: Callable[[str], Any], default:
 def json_response(content: Any, status: int = 200) -> Response:
     """An answer in JSON."""
     return Response(compact_json(content), status, media_type="application/json")
+
+
+def signed(app: ASGIApp) -> ASGIApp:
+    """Have an application name the server that the real one runs on in each of its answers."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_signed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [(b"server", b"uvicorn"), *message["headers"]]}
+            await send(message)
+
+        await app(scope, receive, send_signed)
+
+    return serve
 
 
 async def not_routed(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from oa_client.local._assistant import Assistant
 from oa_client.local._auth import Auth
 from oa_client.local._configs import Configs
 from oa_client.local._events import EventStream, stream_events
-from oa_client.local._fastapi import EXCEPTION_HANDLERS, json_response, read_json, read_query
+from oa_client.local._fastapi import EXCEPTION_HANDLERS, json_response, read_json, read_query, signed
 from oa_client.local._fields import InvalidError, invalid, read_body, read_boolean, read_integer
 from oa_client.local._http import Handler, Methods
 from oa_client.local._limits import RateLimit
@@ -55,9 +55,11 @@ class Inference:
             f"{message}/reports": {"POST": signed_in(self._report)},
         }
         # redirect_slashes: 307 to the bare path, which is what the real server does too.
-        return Starlette(
-            routes=[Route(path, Methods(handlers)) for path, handlers in table.items()],
-            exception_handlers=EXCEPTION_HANDLERS,
+        return signed(
+            Starlette(
+                routes=[Route(path, Methods(handlers)) for path, handlers in table.items()],
+                exception_handlers=EXCEPTION_HANDLERS,
+            )
         )
 
     async def _list_chats(self, request: Request, user_id: str) -> Response:

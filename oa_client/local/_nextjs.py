@@ -23,6 +23,10 @@ CLOSING = [(b"keep-alive", b"timeout=5"), (b"connection", b"close")]
 """The headers of every answer. Nothing is kept alive, whatever the first one says."""
 
 
+VARY = "Accept-Encoding"
+"""The header of every body that the real website would compress if asked."""
+
+
 class UnreadableError(Exception):
     """A body with which the website does not even get as far as the route."""
 
@@ -60,6 +64,7 @@ def _refuse_constant(name: str) -> None:
 def json_response(content: Any, status: int = 200) -> Response:
     """An answer in JSON."""
     response = Response(compact_json(_as_in_javascript(content)), status, media_type="application/json; charset=utf-8")
+    response.headers["vary"] = VARY
     response.raw_headers += CLOSING
     return response
 
@@ -113,13 +118,23 @@ def told(error: RefusalError | BreakdownError) -> Response:
 
 async def not_found(request: Request, error: Exception) -> Response:
     """The answer where there is no such path: a redirect if only a slash is too much, else a page."""
-    if (path := request.url.path) != "/" and path.endswith("/"):
-        response = bare_response(308)
-        response.headers["location"] = quote(path.rstrip("/"))
-        return response
+    if (path := request.scope["path"]).endswith("/"):
+        return _redirect(quote(path.rstrip("/")), request.scope["query_string"].decode("latin-1"))
     page = text_response(404, "<!DOCTYPE html><title>404: This page could not be found</title>")
     page.headers["content-type"] = "text/html; charset=utf-8"
+    page.headers["vary"] = VARY
+    page.headers["x-powered-by"] = "Next.js"
     return page
+
+
+def _redirect(path: str, query: str) -> Response:
+    target = f"{path}?{query}" if query else path
+    response = Response(target, 308)
+    # NOTE: of all the answers the only one that is silent about keep-alive.
+    response.raw_headers = [(b"connection", b"close")]
+    response.headers["location"] = target
+    response.headers["refresh"] = f"0;url={target}"
+    return response
 
 
 EXCEPTION_HANDLERS = {HTTPException: not_found, ClientDisconnect: gone}

@@ -50,7 +50,7 @@ SENT_HEADERS = (
 )
 """The recorded headers that are sent again."""
 
-LISTING = ("list_chats", "hide_all", "account_delete", "http_misc", "auth_cookie")
+LISTING = ("list_chats", "hide_all", "account_delete", "http_misc", "auth_cookie", "update_chat")
 """Recordings whose lists hold chats that were made before."""
 
 K50 = {"top_k": 50, "top_p": 0.95, "temperature": 0.75, "repetition_penalty": 1.2, "max_new_tokens": 1024}
@@ -104,7 +104,7 @@ class Replay:
     Sends the requests of one recording, with the ids of this run in the place of the recorded ones.
 
     Args:
-        skipped: steps to leave out, by recording and label, "" being any.
+        skipped: steps to leave out, by recording ("" being any) and label.
     """
 
     def __init__(
@@ -124,9 +124,7 @@ class Replay:
             self._refresh = server._accounts.tokens.make(user_name, "refresh", 1)
         self._prompts: dict[str, str] = {}  # the first one of each chat that was made here
         self._all = [step for step in load(name)["steps"] if "response" in step]
-        self.steps = [
-            step for step in self._all if not {("", step["label"]), (name, step["label"]), (name, "")} & skipped
-        ]
+        self.steps = [step for step in self._all if not {("", step["label"]), (name, step["label"])} & skipped]
         self._about = told_messages(self._all)
         self._lines = actor.lines
         for step in self._all:
@@ -138,7 +136,11 @@ class Replay:
             made = {
                 body["id"] for step in self._all if makes_chat(step["request"]) and (body := body_of(step["response"]))
             }
-            for chat_id in sorted(listed_chat_ids(self.steps) - made):
+            named = {chat_id for step in self.steps for chat_id, _ in mentioned(step["request"]) if chat_id}
+            listed = listed_chat_ids(self.steps)
+            # Ids are in the order of time: a hidden chat that is older than a listed one stands before it.
+            older = {chat_id for chat_id in named if chat_id < max(listed, default="")}
+            for chat_id in sorted((listed | older) - made - self.ids.keys()):
                 self.ids[chat_id] = self.user.create()
 
     def send(self, step: Mapping[str, Any], stream: bool = False) -> requests.Response:

@@ -27,9 +27,16 @@ PLUGIN_WORDS = {
 """What a plugin says of itself. The real server had others."""
 
 COMPARED_HEADERS = {
-    "inference": ("content-type", "allow", "location", "cache-control", "x-accel-buffering", "transfer-encoding"),
-    "website": ("content-type", "connection", "keep-alive", "cache-control", "transfer-encoding"),
+    "inference": (
+        *("allow", "cache-control", "content-length", "content-type", "location", "server"),
+        *("transfer-encoding", "vary", "x-accel-buffering", "x-powered-by"),
+    ),
+    "website": (
+        *("allow", "cache-control", "connection", "content-length", "content-type", "keep-alive", "location"),
+        *("refresh", "server", "transfer-encoding", "vary", "x-powered-by"),
+    ),
 }
+"""The headers that are compared; of a length only that it is given, as the ids and names in a body have others."""
 
 
 def load(name: str) -> dict[str, Any]:
@@ -60,6 +67,8 @@ def headers_of(headers: Any, name: str) -> dict[str, str]:
     """The headers that are compared, without the address of the server."""
     compared = COMPARED_HEADERS[name.partition("/")[0]]
     found = {name.lower(): value for name, value in headers if name.lower() in compared}
+    if "content-length" in found:
+        found["content-length"] = "given"
     if "location" in found:
         found["location"] = urlsplit(found["location"])._replace(scheme="", netloc="").geturl()
     return found
