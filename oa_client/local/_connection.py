@@ -14,7 +14,8 @@ REQUEST_TIMEOUT = 20.0  # seconds that a request may take to come, its body incl
 
 class Connection(H11Protocol):
     """
-    uvicorn's HTTP, but it does not wait for ever for a request, and tells nothing of those that are nonsense.
+    uvicorn's HTTP, but it does not wait for ever for a request, and tells of those that are nonsense where the
+    rest of the package does.
 
     With `limit_concurrency` connections uvicorn answers 503, but that takes a request. Any more are cut off
     at once: each takes one of the files that the process can open.
@@ -26,9 +27,8 @@ class Connection(H11Protocol):
         super().__init__(*arguments, **options)
         # NOTE: not as an argument of the server, which would silence the access log of every uvicorn in the process.
         self.access_log = False
-        # What strangers send would fill the user's terminal: only what goes wrong in the application is told.
-        self.logger = self.logger.getChild("faults")
-        self.logger.setLevel(logging.ERROR)
+        # Its own would write to the standard error of the program that this runs in, where no logging is set up.
+        self.logger = logging.getLogger("oa_client.local")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Called once there is a connection."""

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from oa_client.local._connection import Connection
 
 _AT_ONCE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
@@ -49,8 +50,8 @@ class Line:
         return False
 
 
-class Protocol(H11Protocol):
-    """uvicorn's HTTP, with a play in front of the application."""
+class Protocol(Connection):
+    """The local server's HTTP, with a play in front of the application."""
 
     play: Play
 

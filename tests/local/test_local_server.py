@@ -301,6 +301,26 @@ def test_importing_is_cheap() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_requests_that_are_no_http_are_not_printed() -> None:
+    """The program that it runs in keeps its standard error for itself; its log has them."""
+    code = (
+        "import logging, socket, sys\n"
+        "from urllib.parse import urlsplit\n"
+        "from oa_client.local import LocalServer\n"
+        "def send(server):\n"
+        "    with socket.create_connection(('127.0.0.1', urlsplit(server.url).port)) as connection:\n"
+        "        connection.sendall(b'nonsense\\r\\n\\r\\n')\n"
+        "        assert connection.recv(12) == b'HTTP/1.1 400'\n"
+        "with LocalServer('lorem') as server:\n"
+        "    send(server)\n"
+        "    logging.basicConfig(stream=sys.stdout, format='%(name)s: %(message)s')\n"
+        "    send(server)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
+
+    assert (done.stdout, done.stderr) == ("oa_client.local: Invalid HTTP request received.\n", "")
+
+
 def test_nothing_of_the_client_is_imported() -> None:
     """A double that shares the client's constants could only agree with its mistakes."""
     sources = Path(oa_client.local.__file__).parent.glob("*.py")
