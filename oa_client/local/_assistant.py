@@ -15,7 +15,7 @@ from oa_client.local._job import Job
 from oa_client.local._models import Models
 from oa_client.local._plugins import PLUGIN_DEPTH, Plugins
 from oa_client.local._records import FINISHED, Chat, Message
-from oa_client.local._refusals import BreakdownError, RefusalError
+from oa_client.local._refusals import BUSY, NOT_COMPLETE, BreakdownError, RefusalError
 from oa_client.local._settings import Settings
 from oa_client.local._store import Store
 from oa_client.local._work import Workers
@@ -132,7 +132,7 @@ class Assistant:
         elif parent.role != "assistant":
             raise RefusalError(400, "Parent message is not an assistant message")
         elif parent.state != "complete":
-            raise RefusalError(400, "Parent message is not complete")
+            raise RefusalError(400, NOT_COMPLETE)
         return self._store.add_prompt(chat, parent_id, prompt["content"])
 
     def post_answer(self, user_id: str, body: Any) -> Message:
@@ -156,7 +156,7 @@ class Assistant:
         full = self.workers.is_full(self._models.backend(request["model_config_name"]))
         answer = self._store.add_answer(prompt, self._work_parameters(request), queued=not full)
         if full:
-            raise RefusalError(503, "The server is currently busy. Please try again later.")
+            raise RefusalError(503, BUSY)
         self._submit(answer)
         return answer
 

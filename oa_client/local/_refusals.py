@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+BUSY = "The server is currently busy. Please try again later."
+NOT_COMPLETE = "Parent message is not complete"
+
 
 class RefusalError(Exception):
     """The server says no, and why: a text, or the list of fields that are wrong."""

@@ -12,8 +12,6 @@ What becomes of an answer whose stream goes wrong: the server has it whole when 
 waiting ("unfinished"), or the server gives it up when the fault comes ("aborted").
 """
 
-BUSY = "The server is currently busy. Please try again later."
-
 
 @dataclass(frozen=True)
 class _Placed:

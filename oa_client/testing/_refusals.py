@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
-from oa_client.testing._faults import BUSY, Refuse
+from oa_client.local._refusals import BUSY
+from oa_client.testing._faults import Refuse
 from oa_client.testing._routes import Request
 
 Headers = list[tuple[bytes, bytes]]

@@ -8,14 +8,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from oa_client.local._refusals import NOT_COMPLETE
 from oa_client.testing._events import EventGate
 from oa_client.testing._faults import Drop, RateLimit, Refuse
 from oa_client.testing._line import Line
 from oa_client.testing._refusals import Headers, refusal
 from oa_client.testing._routes import Request, read_request
 from oa_client.testing._script import Failure, Script
-
-NOT_COMPLETE = "Parent message is not complete"
 
 
 @dataclass
