@@ -47,9 +47,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Remember a test that has failed, of which then only what may be the reason is said."""
-    if call.when == "call" and call.excinfo is not None:
-        item.stash[_HAS_FAILED] = True
+    """Remember a test that has failed, or its setup, of which then only what may be the reason is said."""
+    if call.when != "teardown":  # one that is run again begins with its setup
+        item.stash[_HAS_FAILED] = call.excinfo is not None
 
 
 @pytest.fixture

@@ -87,6 +87,56 @@ def test_reply_without_a_question(inner: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*oa_server: nobody asked for the reply 'Hello'*"])
 
 
+def test_setup_that_fails(inner: pytest.Pytester) -> None:
+    """What another fixture could not do is all that is said, not that its replies were not used."""
+    inner.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def program(oa_server):
+            oa_server.reply("Hello")
+            assert False, "there is no program"
+
+        def test_it(program):
+            pass
+        """
+    )
+    result = inner.runpytest_inprocess()
+
+    result.assert_outcomes(errors=1)
+    result.stdout.no_fnmatch_line("*nobody asked for*")
+
+
+def test_a_test_that_is_run_again(inner: pytest.Pytester) -> None:
+    """What is left is said of the last run, whatever came of the one before."""
+    inner.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            runtestprotocol(item, log=False, nextitem=nextitem)
+            for report in runtestprotocol(item, log=False, nextitem=nextitem):
+                item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """
+    )
+    inner.makepyfile(
+        """
+        runs = []
+
+        def test_it(oa_server):
+            oa_server.reply("Hello")
+            runs.append(1)
+            assert len(runs) == 2
+        """
+    )
+    result = inner.runpytest_inprocess()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*oa_server: nobody asked for the reply 'Hello'*"])
+
+
 def test_marker_of_the_surface(inner: pytest.Pytester) -> None:
     """One surface is chosen, two run the test twice; there are fixtures that do the same."""
     inner.makepyfile(
