@@ -442,6 +442,9 @@ def test_an_answer_is_looked_at_but_not_read(oa_server: OAServer, plain: Plain) 
             '{"detail":"The server is currently busy. Please try again later."}',
         ),
         ("create_chat", Refuse(502), "Bad Gateway", '{"detail":"Bad Gateway"}'),
+        ("create_chat", Refuse(503), "Service Unavailable", '{"detail":"Service Unavailable"}'),
+        ("create_chat", Refuse(401), "Unauthorized", '{"detail":"Invalid token"}'),
+        ("assistant_message", Refuse(500, "oh"), '{"message":"oh"}', '{"detail":"oh"}'),
         ("create_chat", Refuse(418, "tea"), "tea", '{"detail":"tea"}'),
         ("create_chat", Refuse(599), "Status 599", '{"detail":"Status 599"}'),
         ("create_chat", Refuse(204), "", ""),
@@ -459,6 +462,131 @@ def test_words_of_a_refusal(
 
     assert response.status_code == getattr(fault, "status", 500)
     assert response.text == (website if plain.is_website else inference)
+
+
+UNKNOWN = "00000000-0000-0000-0000-000000000000"
+
+
+def by_body(route: str, **data: Any) -> Callable[[Plain], requests.Response]:
+    """Return what posts to a route of a chat that is not there."""
+    return lambda plain: plain.post(route, UNKNOWN, **data)
+
+
+def in_chat(method: str, data: Any = None) -> Callable[[Plain], requests.Response]:
+    """Return what calls for a chat that is not there."""
+
+    def send(plain: Plain) -> requests.Response:
+        if not plain.is_website:
+            return plain.send(method, f"/chats/{UNKNOWN}", data)
+        if data is None:
+            return plain.send(method, f"/api/chat?chat_id={UNKNOWN}")
+        return plain.send(method, "/api/chat", {"chat_id": UNKNOWN, **data})
+
+    return send
+
+
+def create_signed_out(plain: Plain) -> requests.Response:
+    """Make a chat as nobody."""
+    plain.headers = {}
+    return plain.send("POST", "/api/chat" if plain.is_website else "/chats", {})
+
+
+def create_by_a_wrong_token(plain: Plain) -> requests.Response:
+    """Make a chat with a credential that is none."""
+    plain.headers = {"Authorization": "Bearer wrong"}
+    return plain.send("POST", "/api/chat" if plain.is_website else "/chats", {})
+
+
+def vote(plain: Plain) -> requests.Response:
+    """Vote on a message that is not there."""
+    if plain.is_website:
+        return plain.send("POST", "/api/chat/vote", {"chat_id": UNKNOWN, "message_id": UNKNOWN, "score": 1})
+    return plain.send("POST", f"/chats/{UNKNOWN}/messages/{UNKNOWN}/votes", {"score": 1})
+
+
+def post_with_a_wrong_parent(plain: Plain) -> requests.Response:
+    """Post a prompt behind a message that is not there."""
+    return plain.post("prompter_message", plain.create(), content="Hi", parent_id=UNKNOWN)
+
+
+def open_nothing(plain: Plain) -> requests.Response:
+    """Open the events of a message that is not there."""
+    return plain.events(UNKNOWN, UNKNOWN)
+
+
+@both_surfaces
+@pytest.mark.parametrize(
+    ("route", "call"),
+    [
+        pytest.param("create_chat", create_signed_out, id="signed out"),
+        pytest.param("create_chat", create_by_a_wrong_token, id="wrong token"),
+        pytest.param("get_chat", in_chat("GET"), id="get"),
+        pytest.param("delete_chat", in_chat("DELETE"), id="delete"),
+        pytest.param("update_chat", in_chat("PUT", {"title": "x"}), id="update"),
+        pytest.param("prompter_message", by_body("prompter_message", content="Hi"), id="prompt without a chat"),
+        pytest.param("prompter_message", post_with_a_wrong_parent, id="prompt without its parent"),
+        pytest.param("vote", vote, id="vote"),
+        pytest.param("events", open_nothing, id="events"),
+    ],
+)
+def test_refusals_are_the_servers_own(
+    oa_server: OAServer, plain: Plain, route: Any, call: Callable[[Plain], requests.Response]
+) -> None:
+    """One that a test wants with a status has the head and the body with which the server itself refuses."""
+    own = call(plain)
+    oa_server.fail(route, status=own.status_code)
+    wanted = call(plain)
+    heads = [{name: value for name, value in one.headers.items() if name != "date"} for one in (own, wanted)]
+
+    assert own.status_code >= 400
+    assert (wanted.status_code, wanted.text) == (own.status_code, own.text)
+    assert heads[0] == heads[1]
+
+
+@both_surfaces
+def test_a_full_queue_leaves_a_stub(oa_server: OAServer, plain: Plain) -> None:
+    """
+    It is pending for ever, read or not, and hiding its chat does not change that; one may delete the chat.
+
+    Asked again, the same prompt gets the reply that is meant for it.
+    """
+    oa_server.fail("assistant_message", status=503)
+    oa_server.reply(WHOLE)
+    chat_id = plain.create()
+    prompt = plain.post("prompter_message", chat_id, content="Hi").json()["id"]
+    question = {"parent_id": prompt, "model_config_name": "OA_SFT_Llama_30B_6"}
+    refused = plain.post("assistant_message", chat_id, **question)
+    path = f"/api/chat?chat_id={chat_id}" if plain.is_website else f"/chats/{chat_id}"
+    (stub,) = (one for one in plain.send("GET", path).json()["messages"] if one["role"] == "assistant")
+    with plain.events(chat_id, stub["id"]) as events:
+        first = json.loads(next(events.iter_lines())[6:])
+    answer = plain.post("assistant_message", chat_id, **question).json()["id"]
+    text = plain.events(chat_id, answer).text
+    plain.update(chat_id, hidden=True)
+    later = plain.look(chat_id, stub["id"])
+    follow_up = plain.post("prompter_message", chat_id, content="more", parent_id=stub["id"])
+    (chat,) = oa_server.chats
+
+    assert refused.status_code == 503
+    assert (stub["parent_id"], stub["state"], stub["content"]) == (prompt, "pending", None)
+    assert first == {"event_type": "pending", "queue_position": 0, "queue_size": 0}
+    assert text.count('"event_type": "message"') == 1
+    assert (later["state"], later["content"]) == ("pending", None)
+    assert follow_up.status_code == 400
+    assert chat.settled
+
+
+def test_a_stub_is_cancelled_like_any_that_waits(oa_server: OAServer, plain: Plain) -> None:
+    """Asking for an answer to another prompt does it."""
+    oa_server.fail("assistant_message", status=503)
+    oa_server.reply(WHOLE)
+    chat_id = plain.create()
+    prompt = plain.post("prompter_message", chat_id, content="Hi").json()["id"]
+    plain.post("assistant_message", chat_id, parent_id=prompt, model_config_name="OA_SFT_Llama_30B_6")
+    plain.ask("else")
+    (stub,) = (one for one in plain.send("GET", f"/chats/{chat_id}").json()["messages"] if one["role"] == "assistant")
+
+    assert stub["state"] == "cancelled"
 
 
 # What is answered.
@@ -617,6 +745,23 @@ def test_chats(oa_server: OAServer, plain: Plain) -> None:
     oa_server.assert_no_chat_left(kept=[left, hidden, kept])
 
 
+@pytest.mark.parametrize(("word", "hidden"), [(1, True), ("on", True), ("true", True), (0, False), (None, False)])
+def test_words_for_hidden(oa_server: OAServer, plain: Plain, word: Any, hidden: bool) -> None:
+    """A chat is hidden by each word that the server takes for yes."""
+    chat_id = plain.create()
+    plain.update(chat_id, hidden=word)
+
+    assert [chat.hidden for chat in oa_server.chats] == [hidden]
+
+
+def test_changes_that_are_none(oa_server: OAServer, plain: Plain) -> None:
+    """An empty list passes for an object, and changes nothing."""
+    chat_id = plain.create()
+
+    assert plain.send("PUT", f"/chats/{chat_id}", []).text == "null"
+    assert not oa_server.chats[0].hidden
+
+
 def test_chat_that_nobody_could_know_of(oa_server: OAServer) -> None:
     """One whose making was carried out, but never told, is not the program's to delete."""
     oa_server.fail("create_chat", Drop(), carried_out=True)
@@ -644,6 +789,9 @@ def test_chat_that_nobody_could_know_of(oa_server: OAServer) -> None:
         pytest.param(lambda: Refuse(99), ValueError, "200 to 599, not 99", id="status"),
         pytest.param(lambda: Refuse(500, 5), ValueError, "a text or a list, not 5", id="detail"),  # type: ignore[arg-type]
         pytest.param(lambda: Refuse(500, retry_after=-1), ValueError, "0 or more, not -1", id="retry_after"),
+        pytest.param(lambda: Refuse(500, retry_after="a\r\nx: y"), ValueError, "a header can hold", id="two lines"),
+        pytest.param(lambda: Refuse(500, retry_after="é"), ValueError, "a header can hold", id="not ASCII"),
+        pytest.param(lambda: Refuse(500, retry_after=""), ValueError, "a header can hold", id="nothing to say"),
         pytest.param(lambda: Reply(5), TypeError, "is a str, not int", id="text"),  # type: ignore[arg-type]
         pytest.param(lambda: Reply("x", tokens="x"), TypeError, "a list of str", id="tokens"),
         pytest.param(lambda: Reply("x", fault=Refuse(503)), TypeError, r"use fail\(\)", id="fault of a call"),  # type: ignore[arg-type]

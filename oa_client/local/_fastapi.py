@@ -18,6 +18,10 @@ from oa_client.local._refusals import BreakdownError, RefusalError
 BODY_BYTES = 16 << 20  # the real server has no limit; 2 MB pass there
 
 
+SERVER = (b"server", b"uvicorn")
+"""The header with which each answer names what the real server runs on."""
+
+
 def worded(handler: Handler) -> Handler:
     """Put a handler's failures in the server's words."""
 
@@ -82,12 +86,12 @@ def json_response(content: Any, status: int = 200) -> Response:
 
 
 def signed(app: ASGIApp) -> ASGIApp:
-    """Have an application name the server that the real one runs on in each of its answers."""
+    """Have an application's answers be those of the real server's server."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_signed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [(b"server", b"uvicorn"), *message["headers"]]}
+                message = {**message, "headers": [SERVER, *message["headers"]]}
             await send(message)
 
         await app(scope, receive, send_signed)

@@ -63,6 +63,7 @@ class Answer:
 
     Attributes:
         reply: what is answered; None until a function has said it, and if there is none.
+        is_stub: whether a full queue has left it in its chat, where it is never written.
         wanted: whether somebody has looked, so that it can be written.
         over: whether the server below has written it.
         opened: whether its events were opened.
@@ -72,12 +73,13 @@ class Answer:
         resumed: whether the test has ended its pause.
     """
 
-    def __init__(self, message: Mapping[str, Any], reply: Reply | None) -> None:
+    def __init__(self, message: Mapping[str, Any], reply: Reply | None, *, is_stub: bool = False) -> None:
         self.id: str = message["id"]
         self.chat_id: str = message["chat_id"]
         self.parent_id: str = message["parent_id"]
         self.message = dict(message)
         self.reply = reply
+        self.is_stub = is_stub
         self.wanted = self.over = self.opened = self.struck = self.superseded = self.released = self.resumed = False
 
     @property
@@ -88,6 +90,8 @@ class Answer:
     @property
     def limit(self) -> float:
         """How many tokens come before its stream goes wrong by our doing; infinite if it does not."""
+        if self.is_stub:
+            return 0
         match self.fault:
             case Drop(after=after) | Cut(after=after) | Stall(after=after) | Pings(after=after):
                 return after
@@ -98,7 +102,7 @@ class Answer:
     @property
     def is_settled(self) -> bool:
         """Whether its chat may be deleted."""
-        return self.state("complete" if self.over else "pending") in FINISHED
+        return self.is_stub or self.state("complete" if self.over else "pending") in FINISHED
 
     @property
     def looks_finished(self) -> bool:
@@ -112,6 +116,8 @@ class Answer:
 
     def state(self, actual: str) -> str:
         """The state that is shown, while the server below has another."""
+        if self.is_stub:
+            return "cancelled" if self.superseded else "pending"
         match self.fault:
             case Cancelled():
                 return "cancelled"

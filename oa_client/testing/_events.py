@@ -8,23 +8,25 @@ from typing import Any
 
 from starlette.types import Message, Send
 
+from oa_client.local._fastapi import SERVER
+from oa_client.local._nextjs import CLOSING
 from oa_client.testing._answer import Answer
 from oa_client.testing._faults import Cancelled, Cut, Drop, Pings, Queued, Stall, TimedOut
 from oa_client.testing._line import Line
-from oa_client.testing._refusals import Headers
 from oa_client.testing._routes import Surface
 from oa_client.testing._script import Script
 
 PENDING_PAUSE = 1.0  # seconds between two pending events, as on the real server
 
-_HEADS: dict[Surface, Headers] = {
+_HEADS: dict[Surface, list[tuple[bytes, bytes]]] = {
     "inference": [
+        SERVER,
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),
         (b"connection", b"keep-alive"),
         (b"x-accel-buffering", b"no"),
     ],
-    "website": [(b"connection", b"close")],
+    "website": CLOSING,
 }
 
 
@@ -91,6 +93,9 @@ class EventGate:
     async def _strike(self) -> None:
         """Let the fault come."""
         self._answer.struck = True
+        if self._answer.is_stub:
+            await self._wait_in_queue(0)
+            return
         match self._answer.fault:
             case Drop(how="end"):
                 await self._end()

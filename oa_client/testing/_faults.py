@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -165,6 +166,9 @@ class Refuse:
     """
     A call is refused, in the words of the surface.
 
+    One of 503 to "assistant_message" is that of a full queue, which leaves an answer in the chat that
+    stays pending and is never written.
+
     Attributes:
         status: of HTTP, 200 to 599.
         detail: what the server says: a text, or a list of what is wrong; None for what goes with the status.
@@ -185,6 +189,8 @@ class Refuse:
             raise ValueError(f"detail is a text or a list, not {self.detail!r}")
         if isinstance(self.retry_after, (int, float)) and not self.retry_after >= 0:
             raise ValueError(f"retry_after is a number of seconds, 0 or more, not {self.retry_after!r}")
+        if isinstance(self.retry_after, str) and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", self.retry_after):
+            raise ValueError(f"retry_after is what a header can hold, not {self.retry_after!r}")
 
 
 @dataclass(frozen=True)

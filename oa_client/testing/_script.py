@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oa_client.local._fields import read_boolean
 from oa_client.local._work import WRITING
 from oa_client.testing._answer import Answer, Reply
-from oa_client.testing._faults import CallFault, ErrorEvent, Pause, Queued
+from oa_client.testing._faults import CallFault, ErrorEvent, Pause, Queued, Refuse
 from oa_client.testing._routes import Request, Route
 
 Function = Callable[[Sequence[Mapping[str, str]]], "str | Reply"]
@@ -24,6 +25,12 @@ class Failure:
     route: Route
     fault: CallFault
     carried_out: bool
+
+    @property
+    def leaves_stub(self) -> bool:
+        """Whether the call is refused as by a full queue, which leaves an answer that is never written."""
+        is_busy = isinstance(self.fault, Refuse) and self.fault.status == 503
+        return is_busy and self.route == "assistant_message" and not self.carried_out
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,7 @@ class Script:
                     return self._failures.pop(index)
             return None
 
-    def learn(self, request: Request, data: Any, *, was_told: bool = True) -> None:
+    def learn(self, request: Request, data: Any, *, was_told: bool = True, is_stub: bool = False) -> None:
         """
         Note that a call was carried out.
 
@@ -165,6 +172,7 @@ class Script:
             request: the call.
             data: its answer.
             was_told: whether the client gets to know.
+            is_stub: whether an answer is one that is never written.
         """
         with self._changed:
             chat = self._chats.get(request.chat_id, _Chat())
@@ -174,8 +182,8 @@ class Script:
                 case "prompter_message":
                     self._prompts.append(data["content"])
                 case "assistant_message":
-                    self._ask(data)
-                case "update_chat" if isinstance(hidden := request.json.get("hidden"), bool):
+                    self._ask(data, is_stub=is_stub)
+                case "update_chat" if (hidden := _hidden(request.json)) is not None:
                     chat.hidden = hidden
                     chat.excused = hidden and not self._is_settled(request.chat_id)
                     for answer in self._in_chat(request.chat_id):
@@ -211,6 +219,8 @@ class Script:
     ) -> Iterator[str]:
         """Yield the tokens of the reply, once somebody wants them."""
         if (answer := self._wait(WRITING.get(), cancelled)) is None:
+            return
+        if answer.is_stub:
             return
         reply = self._resolve(answer, messages)
         after = reply.fault.after if isinstance(reply.fault, ErrorEvent | Pause) else None
@@ -263,10 +273,12 @@ class Script:
 
     # What is done while the lock is held.
 
-    def _ask(self, message: dict[str, Any]) -> None:
-        answer = Answer(message, self._replies.popleft() if self._replies else None)
+    def _ask(self, message: dict[str, Any], *, is_stub: bool) -> None:
+        reply = self._replies.popleft() if self._replies and not is_stub else None
+        answer = Answer(message, reply, is_stub=is_stub)
         for other in self._answers.values():
-            if isinstance(other.fault, Queued) and other.parent_id != answer.parent_id and not other.released:
+            waits = other.is_stub or (isinstance(other.fault, Queued) and not other.released)
+            if waits and other.parent_id != answer.parent_id:
                 other.superseded = True
         self._answers[answer.id] = answer
 
@@ -280,3 +292,9 @@ class Script:
         settled = self._is_settled(chat_id)
         was_left = not chat.deleted and not (chat.hidden and (chat.excused or not settled))
         return SeenChat(chat_id, chat.hidden, chat.deleted, settled, was_left)
+
+
+def _hidden(changes: Any) -> bool | None:
+    """Whether changes that the server has taken hide a chat or show it, None if they do neither."""
+    value = changes.get("hidden") if isinstance(changes, dict) else None
+    return None if value is None else read_boolean(value)

@@ -12,7 +12,7 @@ from oa_client.local._refusals import NOT_COMPLETE
 from oa_client.testing._events import EventGate
 from oa_client.testing._faults import Drop, RateLimit, Refuse
 from oa_client.testing._line import Line
-from oa_client.testing._refusals import Headers, refusal
+from oa_client.testing._refusals import refusal
 from oa_client.testing._routes import Request, read_request
 from oa_client.testing._script import Failure, Script
 
@@ -20,7 +20,7 @@ from oa_client.testing._script import Failure, Script
 @dataclass
 class _Response:
     status: int
-    headers: Headers
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
     @property
@@ -51,8 +51,9 @@ class Stage:
         body = await _read(receive)
         request = read_request(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
         if (failure := self._script.see(request)) is not None:
-            if failure.carried_out:
-                self._learn(request, await _run(app, scope, body), was_told=False)
+            if failure.carried_out or failure.leaves_stub:
+                response = await _run(app, scope, body)
+                self._learn(request, response, was_told=False, is_stub=failure.leaves_stub)
             await self._fail(failure, request, send, line)
         elif (answer := self._script.answer(request.message_id)) and request.route == "events":
             gate = EventGate(self._script, answer, send, line)
@@ -62,7 +63,7 @@ class Stage:
                 await app(scope, _replay(body, receive), gate.send)
                 await gate.finish()
         elif request.route == "prompter_message" and self._is_unfinished(request):
-            await _Response(*refusal(request, Refuse(400, NOT_COMPLETE))).send(send)
+            await _refuse(request, Refuse(400, NOT_COMPLETE), send)
         else:
             response = await _run(app, scope, body)
             self._learn(request, response)
@@ -72,9 +73,9 @@ class Stage:
     async def _fail(self, failure: Failure, request: Request, send: Send, line: Line) -> None:
         match failure.fault:
             case Refuse() as fault:
-                await _Response(*refusal(request, fault)).send(send)
+                await _refuse(request, fault, send)
             case RateLimit():
-                await _Response(*refusal(request, Refuse(500))).send(send)
+                await _refuse(request, Refuse(500), send)
             case Drop(how=how):
                 await line.hang_up("reset" if how == "reset" else "close")
             case _:
@@ -85,9 +86,9 @@ class Stage:
         parent = self._script.answer(str(request.json.get("parent_id"))) if isinstance(request.json, dict) else None
         return parent is not None and parent.state("complete") != "complete"
 
-    def _learn(self, request: Request, response: _Response, *, was_told: bool = True) -> None:
+    def _learn(self, request: Request, response: _Response, *, was_told: bool = True, is_stub: bool = False) -> None:
         if response.status == 200:
-            self._script.learn(request, response.data, was_told=was_told)
+            self._script.learn(request, response.data, was_told=was_told, is_stub=is_stub)
 
     def _paint(self, request: Request, response: _Response) -> None:
         """Have an answer look as the script says."""
@@ -99,6 +100,11 @@ class Stage:
         else:
             data["messages"] = [self._script.show(message) for message in data["messages"]]
         response.body = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def _refuse(request: Request, fault: Refuse, send: Send) -> None:
+    response = refusal(request, fault)
+    await _Response(response.status_code, response.raw_headers, bytes(response.body)).send(send)
 
 
 async def _read(receive: Receive) -> bytes:
