@@ -10,6 +10,7 @@ import contextlib
 import html
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -304,6 +305,8 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
     """
     from . import local
 
+    # Of the log only what went wrong here: what strangers send makes warnings.
+    logging.basicConfig(level=logging.ERROR, format="oa-client: %(message)s")
     names_upstream = options["upstream"] or options["upstream_model"]
     options["backend"] = options["backend"] or ("openai" if names_upstream else "embedded")
     if options["upstream"]:
