@@ -31,8 +31,8 @@ class EventCutter:
     """
 
     def __init__(self) -> None:
-        self._held: list[bytes] = []
-        self._held_size = 0
+        # Not a list: pieces of a few bytes each would take many times the memory that is counted.
+        self._held = bytearray()
         self._tail = b""
         self._at_start = True
         self.is_empty = False
@@ -51,23 +51,21 @@ class EventCutter:
                 return b""
             self._at_start, self._tail = False, b""
             piece = piece.removeprefix(codecs.BOM_UTF8)
-        self._held.append(piece)
-        self._held_size += len(piece)
+        self._held += piece
         self.is_empty = False
         # Only what is new can complete an event; the rest was looked at before.
         seam = self._tail + piece
         self._tail = seam[-2:]
         cut = _behind_last_blank(seam)
         if cut == 0:
-            if self._held_size > EVENT_LIMIT:
+            if len(self._held) > EVENT_LIMIT:
                 raise ProtocolError(f"an event is longer than {EVENT_LIMIT} bytes")
             return b""
-        text = b"".join(self._held)
-        cut += len(text) - len(seam)
-        rest = text[cut:]
-        self._held, self._held_size, self._tail = [rest] if rest else [], len(rest), rest[-2:]
-        self.is_empty = not rest
-        events = _clean(text[:cut])
+        cut += len(self._held) - len(seam)
+        events = _clean(bytes(self._held[:cut]))
+        del self._held[:cut]
+        self._tail = bytes(self._held[-2:])
+        self.is_empty = not self._held
         if _first_lines(events) > LINE_LIMIT:
             # Comments may have come for hours.
             events = b"\n".join([line for line in events.split(b"\n") if not line.startswith(b":")])

@@ -8,6 +8,7 @@ import itertools
 import random
 import re
 import sys
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oa_client import ProtocolError
+from oa_client import ProtocolError, _sse
 from oa_client._sse import EVENT_LIMIT, EventCutter, EventReader
 
 Events = list[tuple[str, str]]
@@ -188,10 +189,9 @@ def test_empty_pieces() -> None:
 
 
 class Work:
-    """Adds up the bytes that a cutter joins, call by call, while it is active."""
+    """Adds up the bytes that a cutter looks at, call by call, while it is active."""
 
-    def __init__(self, cutter: EventCutter) -> None:
-        self.cutter = cutter
+    def __init__(self) -> None:
         self.total = 0
 
     def __enter__(self) -> Work:
@@ -201,17 +201,17 @@ class Work:
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
 
-    def _note(self, _frame: FrameType, event: str, function: Any) -> None:
-        if event == "c_call" and function.__name__ == "join":
-            self.total += self.cutter._held_size
+    def _note(self, frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename == _sse.__file__:
+            self.total += sum(len(value) for value in frame.f_locals.values() if isinstance(value, (bytes, bytearray)))
 
 
 def test_long_line_in_small_pieces() -> None:
-    """A long line that comes byte by byte is put together a few times at most, not once for each piece."""
+    """A long line that comes byte by byte is looked at a few times at most, not once for each piece."""
     cutter = EventCutter()
     line = b"data: " + b"x" * 20_000 + b"\n\n"
 
-    with Work(cutter) as work:
+    with Work() as work:
         events = b"".join([cutter.feed(piece) for piece in fixed_size(line, 1)])
 
     assert line == events
@@ -219,15 +219,29 @@ def test_long_line_in_small_pieces() -> None:
 
 
 def test_many_lines_in_small_pieces() -> None:
-    """Many lines of one event that come one by one are not put together again for each."""
+    """Many lines of one event that come one by one are not looked at again for each."""
     cutter = EventCutter()
     event = b": keep-alive\n" * 2_000 + b"\n"
 
-    with Work(cutter) as work:
+    with Work() as work:
         for piece in fixed_size(event, 13):
             cutter.feed(piece)
 
     assert 0 < work.total < 10 * len(event)
+
+
+def test_small_pieces_take_no_more_memory_than_large_ones() -> None:
+    """What is held of an event is held once, however small the pieces are that it came in."""
+    cutter, size = EventCutter(), 200_000
+    tracemalloc.start()
+    try:
+        for piece in fixed_size(b"x" * size, 2):
+            cutter.feed(piece)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held < 2 * size
 
 
 @pytest.mark.parametrize("last", [pytest.param(b"x", id="in a line"), pytest.param(b"\n", id="at a line end")])
