@@ -183,36 +183,36 @@ class Website:
         return Call("GET", "/api/chat", ChatPage.from_json, _list_query(after, before, include_hidden))
 
     def get_chat(self, chat_id: str) -> Call[Transcript]:
-        return Call("GET", "/api/chat", _transcript, {"chat_id": chat_id})
+        return Call("GET", "/api/chat", _transcript, _ids(chat_id=chat_id))
 
     def probe(self) -> Call[None] | None:
         # The list of chats. Of one chat the website says 404, whatever the trouble is with the server behind it.
         return Call("GET", "/api/chat", _nothing)
 
     def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
-        return Call("PUT", "/api/chat", _nothing, body={"chat_id": chat_id, **changes})
+        return Call("PUT", "/api/chat", _nothing, body={**_ids(chat_id=chat_id), **changes})
 
     def delete_chat(self, chat_id: str) -> Call[None]:
-        return Call("DELETE", "/api/chat", _nothing, {"chat_id": chat_id})
+        return Call("DELETE", "/api/chat", _nothing, _ids(chat_id=chat_id))
 
     def post_prompt(self, chat_id: str, parent_id: str | None, content: str) -> Call[str]:
-        body = {"chat_id": chat_id, "parent_id": parent_id, "content": content}
+        body = {**_ids(chat_id=chat_id, parent_id=parent_id), "content": content}
         return Call("POST", "/api/chat/prompter_message", _id, body=body, body_limit=WEBSITE_BODY_LIMIT)
 
     def post_assistant(self, chat_id: str, parent_id: str, question: Question) -> Call[str]:
-        body = {"chat_id": chat_id, **question.to_json(parent_id)}
+        body = {**_ids(chat_id=chat_id), **question.to_json(_checked(parent_id))}
         return Call("POST", "/api/chat/assistant_message", _id, body=body, body_limit=WEBSITE_BODY_LIMIT)
 
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
-        query = {"chat_id": chat_id, "message_id": message_id}
+        query = _ids(chat_id=chat_id, message_id=message_id)
         return Call("GET", "/api/chat/message", Message.from_json, query)
 
     def vote(self, chat_id: str, message_id: str, score: int) -> Call[None]:
-        body = {"chat_id": chat_id, "message_id": message_id, "score": score}
+        body = {**_ids(chat_id=chat_id, message_id=message_id), "score": score}
         return Call("POST", "/api/chat/vote", _nothing, body=body, on_failure=_NO_ANSWER)
 
     def evaluate(self, chat_id: str, message_id: str, inferior_message_ids: Sequence[str]) -> Call[None]:
-        body = {"chat_id": chat_id, "message_id": message_id, "inferior_message_ids": list(inferior_message_ids)}
+        body = {**_ids(chat_id=chat_id, message_id=message_id), **_inferior(inferior_message_ids)}
         return Call("POST", "/api/chat/message_eval", _nothing, body=body, on_failure=_NO_ANSWER)
 
     def report(self, chat_id: str, message_id: str, report_type: str, reason: str) -> Call[None]:
@@ -222,7 +222,7 @@ class Website:
         )
 
     def open_events(self, chat_id: str, message_id: str) -> Call[None]:
-        query = {"chat_id": chat_id, "message_id": message_id}
+        query = _ids(chat_id=chat_id, message_id=message_id)
         return Call("GET", "/api/chat/events", _nothing, query, is_stream=True)
 
     def list_models(self) -> Call[list[ModelInfo]]:
@@ -277,12 +277,12 @@ class Inference:
         return Call("DELETE", _chat_path(chat_id), _nothing)
 
     def post_prompt(self, chat_id: str, parent_id: str | None, content: str) -> Call[str]:
-        body = {"parent_id": parent_id, "content": content}
+        body = {**_ids(parent_id=parent_id), "content": content}
         return Call("POST", f"{_chat_path(chat_id)}/prompter_message", _id, body=body)
 
     def post_assistant(self, chat_id: str, parent_id: str, question: Question) -> Call[str]:
         path = f"{_chat_path(chat_id)}/assistant_message"
-        return Call("POST", path, _id, body=question.to_json(parent_id))
+        return Call("POST", path, _id, body=question.to_json(_checked(parent_id)))
 
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
         return Call("GET", _message_path(chat_id, message_id), Message.from_json)
@@ -292,8 +292,8 @@ class Inference:
         return Call("POST", path, _nothing, body={"score": score}, on_failure=_NO_ANSWER)
 
     def evaluate(self, chat_id: str, message_id: str, inferior_message_ids: Sequence[str]) -> Call[None]:
-        path, body = f"{_message_path(chat_id, message_id)}/message_evals", list(inferior_message_ids)
-        return Call("POST", path, _nothing, body={"inferior_message_ids": body}, on_failure=_NO_ANSWER)
+        path = f"{_message_path(chat_id, message_id)}/message_evals"
+        return Call("POST", path, _nothing, body=_inferior(inferior_message_ids), on_failure=_NO_ANSWER)
 
     def report(self, chat_id: str, message_id: str, report_type: str, reason: str) -> Call[None]:
         path, body = f"{_message_path(chat_id, message_id)}/reports", {"report_type": report_type, "reason": reason}
@@ -366,21 +366,35 @@ def is_gone(surface: Surface, chat_id: str, send: Callable[[Call[Any]], object])
 
 
 def _chat_path(chat_id: str) -> str:
-    return f"/chats/{quote(chat_id, safe='')}"
+    return f"/chats/{quote(_checked(chat_id), safe='')}"
 
 
 def _message_path(chat_id: str, message_id: str) -> str:
-    return f"{_chat_path(chat_id)}/messages/{quote(message_id, safe='')}"
+    return f"{_chat_path(chat_id)}/messages/{quote(_checked(message_id), safe='')}"
 
 
-def _id(data: Any) -> str:
-    """Read the id of what was made; it goes into paths, so it is looked at first."""
-    value = data.get("id") if isinstance(data, Mapping) else None
-    if not isinstance(value, str):
-        raise ProtocolError("the server's answer has no id: is this an Open-Assistant server?")
+def _ids(**ids: str | None) -> dict[str, Any]:
+    """Return ids by name, as they go into a query or a body."""
+    return {name: None if value is None else _checked(value) for name, value in ids.items()}
+
+
+def _inferior(message_ids: Sequence[str]) -> dict[str, list[str]]:
+    return {"inferior_message_ids": list(map(_checked, message_ids))}
+
+
+def _checked(value: str) -> str:
+    """Return an id that goes to the server; those out of its lists and chats come as they are."""
     if not is_id(value):
         raise ProtocolError("the server's answer has an id that cannot be one")
     return value
+
+
+def _id(data: Any) -> str:
+    """Read the id of what was made."""
+    value = data.get("id") if isinstance(data, Mapping) else None
+    if not isinstance(value, str):
+        raise ProtocolError("the server's answer has no id: is this an Open-Assistant server?")
+    return _checked(value)
 
 
 def _list_query(after: str | None, before: str | None, include_hidden: bool) -> dict[str, str]:

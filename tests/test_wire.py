@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -535,3 +536,24 @@ FIELD_LIST = [{"loc": ["body", "x"], "msg": "m", "type": "t"}]
 def test_error_detail(data: Any, text: str, detail: Any) -> None:
     """The server's explanation is its own value, and where it has no place of its own the whole text."""
     assert detail == error_detail(data, text)
+
+
+@pytest.mark.parametrize("surface", [WEBSITE, INFERENCE], ids=["website", "inference"])
+@pytest.mark.parametrize("bad", ["", ".", "..", "a\nb", "\x00", "\ud800", "x" * 1000])
+def test_ids_that_are_none_go_nowhere(surface: Surface, bad: str) -> None:
+    """An id out of a list or a chat that cannot be one is refused before it gets into a path, a query or a body."""
+    question = Question("", "model", {}, [])
+    uses: list[Callable[[], object]] = [
+        *(partial(use, bad) for use in (surface.get_chat, surface.update_chat, surface.delete_chat)),
+        *(partial(use, *ids) for use in (surface.get_message, surface.open_events) for ids in ((bad, "m"), ("c", bad))),
+        lambda: surface.post_prompt(bad, None, "Hi"),
+        lambda: surface.post_prompt("c", bad, "Hi"),
+        lambda: surface.post_assistant(bad, "p", question),
+        lambda: surface.post_assistant("c", bad, question),
+        lambda: surface.vote("c", bad, 1),
+        lambda: surface.evaluate("c", bad, ["m"]),
+        lambda: surface.evaluate("c", "m", [bad]),
+    ]
+    for use in uses:
+        with pytest.raises(ProtocolError, match="id that cannot be one"):
+            use()
