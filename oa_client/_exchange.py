@@ -156,16 +156,21 @@ class Exchange:
 
     def _run(self, call: Call[Any], send: Callable[[], _T]) -> _T:
         def note_and_send() -> _T:
+            # Each attempt and each wait counts before the next one gets what is left.
+            self.clock.check()
             try:
-                return send()
+                with self.clock.waiting():
+                    return send()
             except BusyError:
                 self.was_busy = True
                 raise
 
-        self.clock.check()
-        try:
+        def wait(seconds: float) -> bool:
             with self.clock.waiting():
-                return self._retry.run(call, note_and_send, self.interrupt, self.clock.left)
+                return self.interrupt.wait(seconds)
+
+        try:
+            return self._retry.run(call, note_and_send, lambda: self.clock.left, wait)
         except TransportTimeout:
             # If the clock cut the call short, that limit is the one to name.
             self.clock.check()

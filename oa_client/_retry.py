@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._errors import APIError, BusyError, ConfigurationError, RateLimitError, TransportError
-from ._transport import Interrupt
 from ._wire import Call
 
 #: seconds before the first repetition, doubled before each further one; half of it is chance.
@@ -43,15 +42,15 @@ class Retry:
             raise ConfigurationError(f"max_retries must be a whole number of 0 or more, not {max_retries!r}")
         self._max_retries = max_retries
 
-    def run(self, call: Call[Any], send: Callable[[], _T], interrupt: Interrupt, limit: float) -> _T:
+    def run(self, call: Call[Any], send: Callable[[], _T], left: Callable[[], float], wait: Callable[[float], bool]) -> _T:
         """
         Send a call, and again while that is safe and may help.
 
         Args:
             call: what `send` sends.
             send: sends it once.
-            interrupt: ends the wait before a repetition.
-            limit: seconds that all waits together may take.
+            left: tells how many seconds a wait may take.
+            wait: waits for so many seconds, and returns whether that was interrupted.
 
         Raises:
             OAError: what `send` raised the last time.
@@ -61,13 +60,12 @@ class Retry:
             try:
                 return send()
             except (APIError, TransportError) as error:
-                wait = _wait(call, error, delay * random.uniform(0.5, 1))  # noqa: S311 - spreads load, hides nothing
-                if wait is None or wait >= limit:
+                pause = _wait(call, error, delay * random.uniform(0.5, 1))  # noqa: S311 - spreads load, hides nothing
+                if pause is None or pause >= left():
                     raise
-                _log.info("%s; try %d of %d in %.1f s", error, number + 1, self._max_retries + 1, wait)
-                if interrupt.wait(wait):
+                _log.info("%s; try %d of %d in %.1f s", error, number + 1, self._max_retries + 1, pause)
+                if wait(pause):
                     raise
-                limit -= wait
                 delay = min(2 * delay, LONGEST_DELAY)
         return send()
 

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from oa_client import APIError, Client, ProtocolError, Timeout, TransportError, TransportTimeout
+from oa_client import APIError, BusyError, Client, ProtocolError, Timeout, TransportError, TransportTimeout
 from oa_client._sse import EVENT_LIMIT
 from oa_client._transport.transport import ANSWER_LIMIT
 
-from .scripted import LAST_CHUNK, OpenAssistantScript, ScriptedServer, chunk, dripping, reply, response, sse_head
+from .scripted import (
+    LAST_CHUNK,
+    Connection,
+    Handler,
+    OpenAssistantScript,
+    Request,
+    ScriptedServer,
+    chunk,
+    dripping,
+    json_response,
+    reply,
+    response,
+    sse_head,
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
+
+#: What may be encoded is read by urllib3.
+ENCODED = {"content-encoding": "identity"}
 
 DRIPS = [
     pytest.param(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", id="header lines"),
@@ -57,6 +76,8 @@ def impatient(script: OpenAssistantScript) -> Iterator[Client]:
         pytest.param(sse_head(), chunk(b": x\n"), id="comments"),
         pytest.param(sse_head() + b"fffff\r\n", b"x", id="a chunk"),
         pytest.param(sse_head(), b"0", id="a chunk's size"),
+        pytest.param(sse_head(headers=ENCODED) + b"fffff\r\n", b"x", id="a chunk that urllib3 reads"),
+        pytest.param(sse_head(headers=ENCODED), b"0", id="a chunk's size that urllib3 reads"),
         pytest.param(sse_head(chunked=False), b"x", id="a line without chunks"),
     ],
 )
@@ -110,12 +131,23 @@ def test_compressed_bomb_in_place_of_events(script: OpenAssistantScript) -> None
         client.ask("Hi")
 
 
-def test_flood_of_headers() -> None:
-    """An answer with headers without end is given up, with an error that is ours."""
-    flood = b"".join(b"x-%d: y\r\n" % number for number in range(10_000))
+def test_limit_holds_for_all_attempts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an attempt has taken is gone for the next, and past the limit there is none."""
+    now = itertools.count()
+    passed = [0.0]
+    monkeypatch.setattr("oa_client._clock.monotonic", lambda: next(now) * 1e-6 + passed[0])
+    monkeypatch.setattr("oa_client._retry.FIRST_DELAY", 0.001)
+
+    def refuse(connection: Connection, _: Request) -> None:
+        passed[0] += 6.0
+        connection.send(json_response({"detail": "busy"}, 503))
+
+    limits = Timeout(connect=30, read=30, total=10)
     with (
-        ScriptedServer(reply(b"HTTP/1.1 200 OK\r\n" + flood + b"\r\n")) as server,
-        Client(server.url, token="t", max_retries=0) as client,
-        pytest.raises(TransportError),
+        ScriptedServer(refuse) as server,
+        Client(server.url, token="t", timeout=limits, max_retries=5) as client,
+        pytest.raises(BusyError),
     ):
-        client.list_models()
+        client.create_chat()
+
+    assert len(server.requests) == 2
