@@ -131,6 +131,26 @@ def test_compressed_bomb_in_place_of_events(script: OpenAssistantScript) -> None
         client.ask("Hi")
 
 
+def test_compressed_bomb_of_two_layers() -> None:
+    """An answer that was compressed twice takes no more memory than its limit, though a piece of it holds far more."""
+    packer = zlib.compressobj(level=1, wbits=31)
+    layer = b"".join(packer.compress(b" " * (1024 * 1024)) for _ in range(400)) + packer.flush()
+    head = {"content-type": "application/json", "content-encoding": "gzip, gzip"}
+    with (
+        ScriptedServer(reply(response(200, gzip.compress(layer), head))) as server,
+        Client(server.url, token="t", max_retries=0) as client,
+    ):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ProtocolError, match="more than"):
+                client.list_models()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert peak < 3 * ANSWER_LIMIT
+
+
 def test_limit_holds_for_all_attempts_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an attempt has taken is gone for the next, and past the limit there is none."""
     now = itertools.count()
