@@ -255,6 +255,8 @@ class Reply:
             if self._is_bounded or clock.phase_left < read or clock.total_left < read:
                 body.set_timeout(min(max(clock.left, 0.001), read))
                 self._is_bounded = clock.left < read
+            if not body.is_direct:
+                body.set_deadline(max(clock.left, 0.001))
         started = self._waits_since or monotonic()
         try:
             piece = body.read()

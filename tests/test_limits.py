@@ -131,6 +131,80 @@ def test_compressed_bomb_in_place_of_events(script: OpenAssistantScript) -> None
         client.ask("Hi")
 
 
+def test_flood_of_headers() -> None:
+    """An answer with headers without end is given up, with an error that is ours."""
+    flood = b"".join(b"x-%d: y\r\n" % number for number in range(10_000))
+    with (
+        ScriptedServer(reply(b"HTTP/1.1 200 OK\r\n" + flood + b"\r\n")) as server,
+        Client(server.url, token="t", max_retries=0) as client,
+        pytest.raises(TransportError),
+    ):
+        client.list_models()
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"), [drip for drip in DRIPS if drip.id in ("a body", "chunks", "a chunk", "a body without an end")]
+)
+def test_ordinary_answers_have_to_be_whole_in_time_on_a_session_of_the_users(start: bytes, drop: bytes) -> None:
+    """A body that drips is given up when the read limit is over, also on a session that does not look at it."""
+    with (
+        ScriptedServer(dripping(start, drop)) as server,
+        requests.Session() as session,
+        Client(server.url, token="t", timeout=Timeout(read=0.2), max_retries=0, session=session) as client,
+        pytest.raises(TransportTimeout) as caught,
+    ):
+        client.list_models()
+
+    assert caught.value.phase == "read"
+
+
+def test_events_that_drip_on_a_session_of_the_users(script: OpenAssistantScript) -> None:
+    """A chunk that drips is given up when the first-token limit is over, also on a session that does not look at it."""
+    script.on_events = dripping(sse_head() + b"fffff\r\n", b"x")
+    limits = Timeout(first_token=0.2)
+    with (
+        requests.Session() as session,
+        Client(script.url, **script.credentials, timeout=limits, max_retries=0, session=session) as client,
+    ):
+        with pytest.raises(TransportTimeout) as caught:
+            client.ask("Hi")
+        script.message_state = "complete"
+
+    assert caught.value.phase == "first_token"
+
+
+def flood(start: bytes) -> Handler:
+    """Return a handler that sends a start, and then spaces until the client has left."""
+
+    def answer(connection: Connection, _: Request) -> None:
+        connection.send(start)
+        while True:
+            connection.send(b" " * (1024 * 1024))
+
+    return answer
+
+
+def test_chunk_of_negative_size_in_place_of_an_answer() -> None:
+    """A chunk that is said to have the size -1, which is for all that comes, is refused when it is past the limit."""
+    with (
+        ScriptedServer(flood(HEAD + b"transfer-encoding: chunked\r\n\r\n-1\r\n")) as server,
+        Client(server.url, token="t", max_retries=0) as client,
+        pytest.raises(ProtocolError, match="more than"),
+    ):
+        client.list_models()
+
+
+def test_chunk_of_negative_size_in_place_of_events(script: OpenAssistantScript) -> None:
+    """The same in an event stream that urllib3 reads."""
+    script.on_events = flood(sse_head(headers=ENCODED) + b"-1\r\ndata: ")
+    script.message_state = "complete"
+    with (
+        Client(script.url, **script.credentials, max_retries=0) as client,
+        pytest.raises(ProtocolError, match="event is longer"),
+    ):
+        client.ask("Hi")
+
+
 def test_compressed_bomb_of_two_layers() -> None:
     """An answer that was compressed twice takes no more memory than its limit, though a piece of it holds far more."""
     packer = zlib.compressobj(level=1, wbits=31)

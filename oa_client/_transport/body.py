@@ -1,11 +1,11 @@
 """
 The body of an event stream, as it comes.
 
-urllib3 hands over one chunk at a time, and once it has begun to read one it waits for the whole of it: it cannot be
-asked for what is there. So where that can be done, the bytes are taken from the socket and the chunks taken off here:
-this costs less for each token, and one thread can read many streams. It needs a private name of urllib3's, which is
-looked at before it is used; where it is not as expected, or the body is another (compressed, not chunked, on somebody
-else's session, or TLS within TLS), urllib3 reads it.
+urllib3 waits until there is something to hand over, and in the middle of a chunk's size for the rest of that: it
+cannot be asked for what is there. So where that can be done, the bytes are taken from the socket and the chunks taken
+off here: this costs less for each token, and one thread can read many streams. It needs a private name of urllib3's,
+which is looked at before it is used; where it is not as expected, or the body is another (compressed, not chunked, on
+somebody else's session, or TLS within TLS), urllib3 reads it.
 """
 
 from __future__ import annotations
@@ -71,12 +71,7 @@ class Body:
         self._last_will.atexit = False
         # Not a generator of our own: it would know this body, and the cycle would keep the socket open when nobody
         # holds it any more.
-        self._pieces: Iterator[bytes] = (
-            # Each chunk as it comes. On any other body this waits for PIECE bytes, or the end.
-            raw.stream(PIECE, decode_content=True)
-            if getattr(raw, "chunked", False)
-            else iter(partial(raw.read1, PIECE, decode_content=True), b"")
-        )
+        self._pieces: Iterator[bytes] = pieces(raw)
 
     @classmethod
     def of(cls, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]) -> Body:
@@ -108,10 +103,14 @@ class Body:
             with contextlib.suppress(OSError):
                 sock.settimeout(None if seconds == math.inf else seconds)
 
+    def set_deadline(self, seconds: float) -> None:
+        """Bound the next read as a whole: what drips within a line of the framing gives nothing to return."""
+        self._interrupt.deadline = time.monotonic() + seconds
+
     def drain(self) -> None:
         """Read on to the end, but not for long, and close: at its end, the connection is kept for the next call."""
-        # Also of what drips within a chunk, of which urllib3 reads all.
-        self._interrupt.deadline = deadline = time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + DRAIN_SECONDS
+        self.set_deadline(DRAIN_SECONDS)
         size = 0
         try:
             while not self.is_over and size <= DRAIN_BYTES:
@@ -205,6 +204,15 @@ class DirectBody(Body):
             self._head.close()
             self._response.raw.release_conn()
         super().close()
+
+
+def pieces(raw: Any) -> Iterator[bytes]:
+    """
+    Return the pieces of a body as they come, at most `PIECE` bytes each.
+
+    urllib3's `stream()` would wait for the whole of a chunk, and take one of the size -1 for all that ever comes.
+    """
+    return iter(partial(raw.read1, PIECE, decode_content=True), b"")
 
 
 def _is_readable(response: requests.Response, sock: object) -> bool:

@@ -21,7 +21,7 @@ from .._models import Timeout, User
 from .._refusal import error_detail
 from .._target import Target
 from .._wire import Call, NotSignedIn, debug_login
-from .body import PIECE, Body
+from .body import Body, pieces
 from .connection import Session, operation
 from .failure import NOT_OURS, Failures, is_secret
 from .interrupt import Interrupt, Interrupted
@@ -68,7 +68,8 @@ class Transport:
         headers: added to every request.
         proxy: a URL, for http and https.
         session: used as it is, neither changed nor closed; without our adapter a call in it can be woken only
-            once its response has begun.
+            once its response has begun, and what drips within a line of the answer's head or framing is bounded by
+            nothing.
     """
 
     def __init__(
@@ -225,6 +226,9 @@ class Transport:
             raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
         if interrupt.socket is None:
             interrupt.attach(_ForeignSocket(response))
+        if self._owned is None:
+            # Our connections do it when they have sent the request.
+            interrupt.deadline = math.inf if timeout.read is None else monotonic() + timeout.read
         return response
 
     def _prepare(self, call: Call[Any], headers: Mapping[str, str], data: bytes | None) -> requests.PreparedRequest:
@@ -258,17 +262,24 @@ class Transport:
         return prepared
 
     def _read(self, response: requests.Response, call: Call[Any], interrupt: Interrupt) -> bytes:
-        pieces = []
-        size = 0
+        body = bytearray()
         try:
-            for piece in response.iter_content(PIECE):
-                pieces.append(piece)
-                size += len(piece)
-                if size > ANSWER_LIMIT:
+            for piece in pieces(response.raw):
+                body += piece
+                if len(body) > ANSWER_LIMIT:
                     raise ProtocolError(f"{call.path} answered with more than {ANSWER_LIMIT} bytes")
         except Exception as error:
             raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
-        return b"".join(pieces)
+        return bytes(body)
+
+    def _load_json(self, body: bytes, call: Call[Any], response: requests.Response) -> Any:
+        if not body:
+            return None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            kind = self._failures.conceal(response.headers.get("Content-Type", "no content type"))
+            raise ProtocolError(f"{call.method} {call.path} answered {kind}, not JSON{NOT_OURS}") from error
 
 
 class _ForeignSocket:
