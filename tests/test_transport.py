@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import pickle
 import socket
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from oa_client import APIError, Client, ConfigurationError, OAError, TransportError, TransportTimeout
+from oa_client import APIError, Client, ConfigurationError, OAError, ProtocolError, TransportError, TransportTimeout
 from oa_client._credentials import Credentials, Login
 from oa_client._models import Timeout
 from oa_client._target import Target
@@ -497,3 +498,24 @@ def test_interim_answers_are_passed_over(status: int) -> None:
         transport.close()
 
     assert ids == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda transport: transport.send(Inference().delete_chat("c1"), LIMITS, Interrupt()), id="call"),
+        pytest.param(
+            lambda transport: transport.open(Inference().open_events("c1", "m1"), LIMITS, Interrupt()), id="stream"
+        ),
+    ],
+)
+def test_change_of_protocol_is_no_success(use: Callable[[Transport], object]) -> None:
+    """An answer that the server now speaks another protocol is refused."""
+    with (
+        ScriptedServer(reply(b"HTTP/1.1 101 Switching Protocols\r\nconnection: close\r\n\r\n")) as server,
+        contextlib.closing(make_transport(server.url)) as transport,
+        pytest.raises(APIError) as caught,
+    ):
+        use(transport)
+
+    assert caught.value.status == 101

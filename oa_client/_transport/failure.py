@@ -158,8 +158,8 @@ class Failures:
             words.append(str(detail)[:DETAIL_LIMIT])
         if nobody:
             words.append("nobody is signed in")
-        elif status < 400:
-            words.append(f"redirects are refused{_destination(response)}")
+        elif 300 <= status < 400:
+            words.append(f"redirects are refused{self.conceal(_destination(response))}")
         credentials = self._target.credentials
         has_worked = credentials.has_worked
         hint = (call.on_failure if status == 500 else "") or advice(

@@ -139,7 +139,7 @@ class Transport:
         finally:
             interrupt.attach(outer)
             interrupt.deadline = math.inf
-        if response.status_code >= 300:
+        if not 200 <= response.status_code < 300:
             raise self._failures.refusal(response, body, call)
         data = _load_json(body, call, response)
         try:
@@ -170,7 +170,7 @@ class Transport:
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         response = self._request(call, timeout, interrupt, headers)
         try:
-            if response.status_code >= 300:
+            if not 200 <= response.status_code < 300:
                 raise self._failures.refusal(response, self._read(response, call, interrupt), call)
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind == "text/html":
