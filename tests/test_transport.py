@@ -500,6 +500,51 @@ def test_interim_answers_are_passed_over(status: int) -> None:
     assert ids == ["c1", "c2"]
 
 
+def test_cookies_of_the_server_are_bounded() -> None:
+    """Of cookies without end that a server sets, no more than some come back to it, and none that is very long."""
+    counter = itertools.count()
+
+    def answer(connection: Connection, _: Request) -> None:
+        number = next(counter)
+        cookies = [f"set-cookie: c{number}x{index}={'x' * 100}; path=/\r\n" for index in range(30)]
+        cookies.append(f"set-cookie: long{number}={'x' * 20_000}; path=/\r\n")
+        head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + "".join(cookies)
+        connection.send(head.encode() + b"content-length: 2\r\n\r\n[]")
+
+    with ScriptedServer(answer) as server, Client(server.url, token=SECRET) as client:
+        for _ in range(5):
+            client.list_models()
+        sent = [request.headers.get("cookie", "") for request in server.requests]
+
+    assert "c0x0=" in sent[1]
+    assert max(map(len, sent)) < 16 * 1024
+    assert len(sent[-1].split("; ")) <= 50
+    assert "long" not in "".join(sent)
+
+
+def test_addresses_of_a_host_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with many addresses, none of which answers, takes as long as one, and each of them is tried."""
+    now, tried = [0.0], []
+
+    class Silent(socket.socket):
+        def connect(self, address: Any) -> None:
+            tried.append(address)
+            now[0] += self.gettimeout() or math.inf
+            raise TimeoutError
+
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in range(1, 6)]
+    monkeypatch.setattr("oa_client._transport.connection.monotonic", lambda: now[0])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    monkeypatch.setattr(socket, "socket", Silent)
+    transport = make_transport("http://oa.example.org")
+    with contextlib.closing(transport), pytest.raises(TransportTimeout) as caught:
+        transport.send(Inference().list_models(), Timeout(connect=10, read=10), Interrupt())
+
+    assert caught.value.phase == "connect"
+    assert [address[1] for address in tried] == [1, 2, 3, 4, 5]
+    assert now[0] == pytest.approx(10)
+
+
 @pytest.mark.parametrize(
     "use",
     [

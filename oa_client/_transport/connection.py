@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.cookiejar import Cookie
 from time import monotonic
 from typing import Any
 
@@ -29,6 +30,8 @@ from .interrupt import Interrupt
 
 #: connections kept: fewer than streams means new connections, and a warning from urllib3 for each one dropped.
 POOL_SIZE = 1024
+#: cookies, and characters of all together, that a server may have set: they go along with each request.
+COOKIE_LIMIT, COOKIES_SIZE = 50, 16 * 1024
 
 
 class _Current(threading.local):
@@ -110,12 +113,15 @@ class _Wakeable(urllib3.connection.HTTPConnection):
         except socket.gaierror as error:
             raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
         failure: OSError | None = None
-        for family, kind, protocol, _, address in addresses:
+        # One limit for all of them; each gets its share, so that one that swallows all does not hide a good one.
+        deadline = monotonic() + self.timeout if isinstance(self.timeout, (int, float)) else math.inf
+        for index, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
             try:
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
-                sock.settimeout(self.timeout)
+                if deadline < math.inf:
+                    sock.settimeout(max((deadline - monotonic()) / (len(addresses) - index), 0.001))
                 # A duplicate, since a TLS handshake takes the descriptor out of the socket object.
                 self._watch(sock.dup())
                 sock.connect(address)
@@ -128,6 +134,7 @@ class _Wakeable(urllib3.connection.HTTPConnection):
                 if _current.interrupt is not None and _current.interrupt.fired:
                     break
             else:
+                sock.settimeout(self.timeout)
                 return sock
         if isinstance(failure, TimeoutError):
             message = f"Connection to {self.host} timed out. (connect timeout={self.timeout})"
@@ -207,11 +214,26 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
+class _Jar(requests.cookies.RequestsCookieJar):
+    """Cookies that the server has set; what is too much is not taken."""
+
+    def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> Any:
+        kept = [cookie, *(item for item in self if _place(item) != _place(cookie))]
+        if len(kept) > COOKIE_LIMIT or sum(len(item.name) + len(item.value or "") for item in kept) > COOKIES_SIZE:
+            return None
+        return super().set_cookie(cookie, *args, **kwargs)
+
+
+def _place(cookie: Cookie) -> tuple[str, str, str]:
+    return cookie.domain, cookie.path, cookie.name
+
+
 class Session(requests.Session):
     """A session with wakeable connections."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.cookies = _Jar()
         self.adapter = _Adapter(pool_connections=2, pool_maxsize=POOL_SIZE)
 
     def close(self) -> None:
