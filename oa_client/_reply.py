@@ -318,7 +318,8 @@ class Reply:
         words = data.get("error")
         words = words if isinstance(words, str) and words else "no reason given"
         state = data["message"].get("state") if isinstance(data.get("message"), dict) else None
-        self._is_final = state in DELETABLE_STATES
+        # It may be anything, and nothing that a set takes.
+        self._is_final = isinstance(state, str) and state in DELETABLE_STATES
         if state == "timeout":
             return CancelledReplyError(f"{words}: the message waited too long on the server", reason="timeout")
         return GenerationError(words)

@@ -12,6 +12,7 @@ import pytest
 
 from oa_client import (
     Client,
+    ConfigurationError,
     GenerationError,
     IncompleteReplyError,
     MessageEvent,
@@ -21,10 +22,11 @@ from oa_client import (
     Stream,
     Timeout,
     TokenEvent,
+    TransportTimeout,
     UnknownEvent,
 )
 
-from .scripted import EventWriter, OpenAssistantScript, in_turn, stall
+from .scripted import PING_COMMENT, EventWriter, OpenAssistantScript, chunk, event, in_turn, message_json, stall
 
 Writer = Callable[[EventWriter], None]
 
@@ -446,3 +448,18 @@ def test_repr_shows_the_state(script: OpenAssistantScript, client: Client) -> No
     assert repr(stream) == "<Stream of message m1: open>"
     stream.finish()
     assert repr(stream) == "<Stream of message m1: complete>"
+
+
+@pytest.mark.parametrize("state", [[], {}, None, 5])
+def test_error_with_a_state_that_is_none(script: OpenAssistantScript, client: Client, state: Any) -> None:
+    """An error event is that, whatever stands in place of the message's state."""
+
+    def events(stream: EventWriter) -> None:
+        stream.event("error", error="no memory", message={"state": state})
+        stream.end()
+
+    script.events = events
+    script.message_state = "complete"
+
+    with pytest.raises(GenerationError, match="no memory"):
+        client.ask("Hi")
