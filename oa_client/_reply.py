@@ -36,6 +36,9 @@ from ._wire import DELETABLE_STATES, is_gone
 #: message was cancelled or has timed out.
 PENDING_LOOK = 10.0
 
+#: characters; far above any answer, as text and message of it are kept.
+TEXT_LIMIT = 64 * 1024 * 1024
+
 _STOP_SEQUENCES = ("</s>", "<|endoftext|>", "<|im_end|>")
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]\\Z")
 
@@ -203,6 +206,9 @@ class Reply:
             if piece is None:
                 yield Pause.BYTES
                 continue
+            # What it takes to read the events counts too, else a flood of them would stop the clock; what the consumer
+            # takes does not. A token starts the clock anew anyway, and comes on a path that has no time for this.
+            started, away, has_token = monotonic(), 0.0, False
             for event in events.feed(piece):
                 # Most events are plain tokens, and those are read here, with nothing that could be spared: a call for
                 # each would be a tenth of all that a token costs.
@@ -224,6 +230,7 @@ class Reply:
                         else:
                             clock.token()
                             self._begun()
+                        has_token = True
                         yield text
                         continue
                 except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
@@ -231,15 +238,24 @@ class Reply:
                     pass
                 item = self._item(event, data if end == len(source) else None)
                 if isinstance(item, MessageEvent):
-                    return item.message
+                    # If it is not complete after all, it is looked for like one that has not come.
+                    return self._judge(item.message)
+                left = monotonic()
                 if item is not None:
                     yield item
                 if isinstance(item, PendingEvent) and monotonic() - self._looked >= PENDING_LOOK:
                     if not waits:
                         yield Pause.CALL
+                    # Counts its own time.
                     final = self._look()
                     if final is not None:
                         return final
+                away += monotonic() - left
+            if not has_token:
+                clock.spend(monotonic() - started - away)
+                clock.check()
+            if self._text.tell() > TEXT_LIMIT:
+                raise ProtocolError(f"the answer is longer than {TEXT_LIMIT} characters")
         return None
 
     def _receive(self, waits: bool) -> bytes | None:

@@ -463,3 +463,45 @@ def test_error_with_a_state_that_is_none(script: OpenAssistantScript, client: Cl
 
     with pytest.raises(GenerationError, match="no memory"):
         client.ask("Hi")
+
+
+def test_answer_without_end(script: OpenAssistantScript, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that goes on past the longest answer that is kept is given up."""
+    monkeypatch.setattr("oa_client._reply.TEXT_LIMIT", 1000)
+
+    def events(stream: EventWriter) -> None:
+        while True:
+            stream.token("x" * 100)
+
+    script.events, script.message_state = events, "complete"
+
+    with pytest.raises(ProtocolError, match="longer than 1000 characters"):
+        client.ask("Hi")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(PING_COMMENT * 2000, id="pings"),
+        pytest.param(event({"event_type": "pending", "queue_position": 1, "queue_size": 1}) * 800, id="pending"),
+        pytest.param(event({"event_type": "new"}) * 1500, id="unknown events"),
+        pytest.param(b"\n" * 65_000, id="blank lines"),
+    ],
+)
+def test_flood_does_not_stop_the_clock(script: OpenAssistantScript, block: bytes) -> None:
+    """A limit is kept though more comes than can be read, so that nothing is ever waited for."""
+    data = chunk(block)
+
+    def events(stream: EventWriter) -> None:
+        # Many times what is read within the limit.
+        for _ in range(5_000):
+            stream.connection.send(data)
+        stream.message()
+
+    script.events = events
+    with Client(script.url, **script.credentials, timeout=Timeout(first_token=0.2), max_retries=0) as client:
+        with pytest.raises(TransportTimeout) as caught:
+            client.ask("Hi")
+        script.message_state = "complete"
+
+    assert caught.value.phase == "first_token"
