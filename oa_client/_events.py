@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._errors import ProtocolError
-from ._models import Message
+from ._models import Message, without_halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,9 @@ def event_from_json(data: Mapping[str, Any]) -> Event:
     if kind == "message":
         return MessageEvent(Message.from_json(data.get("message")))
     if kind == "plugin_intermediate":
+        texts = {name: without_halves(_field(data, key, str)) for key, name in _PLUGIN.items()}
         # Its message is always null.
-        extra = _others(data, "message", *_PLUGIN)
-        return PluginEvent(**{name: _field(data, key, str) for key, name in _PLUGIN.items()}, extra=extra)
+        return PluginEvent(**texts, extra=_others(data, "message", *_PLUGIN))
     if not isinstance(kind, str):
         raise ProtocolError("an event has no event_type: is this an Open-Assistant server?")
     return UnknownEvent(kind, data)

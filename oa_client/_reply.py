@@ -27,7 +27,7 @@ from ._errors import (
 )
 from ._events import Event, MessageEvent, PendingEvent, TokenEvent, event_from_json
 from ._exchange import Exchange
-from ._models import SURROGATE, Message
+from ._models import SURROGATE, Message, without_halves
 from ._sse import EventReader, ServerSentEvent
 from ._transport import Body, Interrupted
 from ._wire import DELETABLE_STATES, is_gone
@@ -332,7 +332,7 @@ class Reply:
     def _error(self, data: dict[str, Any]) -> OAError:
         """Make the error for an error event."""
         words = data.get("error")
-        words = words if isinstance(words, str) and words else "no reason given"
+        words = without_halves(words) if isinstance(words, str) and words else "no reason given"
         state = data["message"].get("state") if isinstance(data.get("message"), dict) else None
         # It may be anything, and nothing that a set takes.
         self._is_final = isinstance(state, str) and state in DELETABLE_STATES

@@ -465,6 +465,25 @@ def test_error_with_a_state_that_is_none(script: OpenAssistantScript, client: Cl
         client.ask("Hi")
 
 
+def test_halves_of_pairs_can_be_printed(script: OpenAssistantScript, client: Client) -> None:
+    """Half of a surrogate pair in an error or in a plugin's step is replaced, so that both can be printed."""
+    step = ("thought", "action_taken", "action_input", "action_response")
+
+    def events(stream: EventWriter) -> None:
+        stream.event("plugin_intermediate", **{f"current_plugin_{name}": "a\ud800" for name in step})
+        stream.error("b\udc00")
+
+    script.events = events
+    stream = client.stream("Hi")
+    items = stream.events()
+    plugin_event = next(items)
+    with pytest.raises(GenerationError) as caught:
+        next(items)
+
+    assert plugin_event == PluginEvent("a\ufffd", "a\ufffd", "a\ufffd", "a\ufffd")
+    assert str(caught.value) == "b\ufffd"
+
+
 def test_answer_without_end(script: OpenAssistantScript, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that goes on past the longest answer that is kept is given up."""
     monkeypatch.setattr("oa_client._reply.TEXT_LIMIT", 1000)

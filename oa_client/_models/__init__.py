@@ -2,7 +2,7 @@
 
 from .argument import did_you_mean, show
 from .chat import ChatInfo, ChatPage
-from .json_object import SURROGATE, as_utc
+from .json_object import SURROGATE, as_utc, without_halves
 from .message import Message
 from .model import ModelInfo, Preset
 from .plugin import Plugin, PluginConfig
@@ -25,4 +25,5 @@ __all__ = [
     "as_utc",
     "did_you_mean",
     "show",
+    "without_halves",
 ]

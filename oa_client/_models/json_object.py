@@ -17,6 +17,11 @@ OBJECT = (Mapping, type(None))
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+def without_halves(text: str) -> str:
+    """Return a text that can be printed: with a replacement character for each half of a pair."""
+    return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def split(cls: type[Any], data: Any, noun: str, *ours: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     Part the fields of a JSON object in those that the class has, but for those of `ours`, and the rest.
@@ -62,7 +67,7 @@ def join(value: Any) -> dict[str, Any]:
 def clean(values: dict[str, Any], name: str) -> None:
     """Put the replacement character for halves of surrogate pairs in a text, so that it can be encoded."""
     if values.get(name):
-        values[name] = SURROGATE.sub("\N{REPLACEMENT CHARACTER}", values[name])
+        values[name] = without_halves(values[name])
 
 
 def read_times(values: dict[str, Any], extra: dict[str, Any], *names: str) -> None:

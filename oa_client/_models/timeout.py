@@ -15,7 +15,7 @@ class Timeout:
     How long to wait, in seconds; None is no limit. Time that the consumer of a stream takes does not count.
 
     Attributes:
-        connect: for a connection to the server.
+        connect: for a connection to the server, at whichever of its addresses.
         read: for any byte of a stream; the server's pings, every 15 s, count. Any other answer has to be whole in it.
         first_token: from the request of an answer to its first token, the queue included.
         idle: for the next event after the first token; pings do not count.

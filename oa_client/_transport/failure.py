@@ -23,6 +23,7 @@ from .._errors import (
     TransportError,
     TransportTimeout,
 )
+from .._models import without_halves
 from .._refusal import TOKEN_EXPIRED, advice, error_class, error_detail
 from .._target import Target
 from .._wire import Call
@@ -155,7 +156,7 @@ class Failures:
         if is_page:
             words.append(f"an HTML page{NOT_OURS}")
         elif detail:
-            words.append(str(detail)[:DETAIL_LIMIT])
+            words.append(without_halves(str(detail)[:DETAIL_LIMIT]))
         if nobody:
             words.append("nobody is signed in")
         elif 300 <= status < 400:
