@@ -352,11 +352,14 @@ class Reply:
     def _get_message(self) -> Message:
         exchange = self.exchange
         try:
-            return exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
+            message = exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
         except APIError as error:
             if is_gone(exchange.surface, self.chat_id, exchange.send_late):
                 raise CancelledReplyError("the chat was deleted", reason="deleted") from error
             raise
+        if message.id != self.message_id or message.chat_id not in (None, self.chat_id):
+            raise ProtocolError("the server answered with another message than the one that was asked for")
+        return message
 
     def _judge(self, message: Message) -> Message | None:
         """Return the message if it is complete, None if it may yet be, and raise if it never will."""

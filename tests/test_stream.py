@@ -498,6 +498,17 @@ def test_answer_without_end(script: OpenAssistantScript, client: Client, monkeyp
         client.ask("Hi")
 
 
+def test_message_of_another_chat_is_not_taken(script: OpenAssistantScript, client: Client) -> None:
+    """If the stream breaks, and the server then tells of another message than was asked for, that is an error."""
+    script.events = EventWriter.end
+    script.on_message = lambda connection, _: script.send_json(
+        connection, message_json("m1", "c9", "p1", state="complete", content="of somebody else")
+    )
+
+    with pytest.raises(ProtocolError, match="another message"):
+        client.ask("Hi")
+
+
 @pytest.mark.parametrize(
     "block",
     [
