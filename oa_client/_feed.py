@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from ._errors import TransportError
 from ._events import Event
 from ._exchange import Exchange
 from ._fork import forget_in_children
@@ -22,6 +23,8 @@ from ._workers import Workers
 
 #: items; how far to read ahead of a consumer that is busy.
 READ_AHEAD = 1024
+#: bytes; likewise, of what has come since the consumer had nothing left: items may be long.
+READ_AHEAD_BYTES = 4 * 1024 * 1024
 #: seconds. On one core, loop and thread would take turns every few tokens at full speed: a consumer that has just
 #: waited for less than this rests for this long, so that the thread gets something done. Slower streams never rest.
 REST = 0.001
@@ -60,6 +63,7 @@ class Feed:
         # Re-entrant, as the garbage collector may stop a feed anywhere.
         self._lock = threading.RLock()
         self._is_full = False
+        self._bytes_limit = 0
         # Events, or futures of asyncio.
         self._waiters: list[Any] = []
         self._new_waiter: Callable[[], Any] = anyio.Event
@@ -100,7 +104,7 @@ class Feed:
 
     def make_room(self) -> None:
         """Have it read on if that was stopped because the consumer was behind, and it is not so far now."""
-        if self._is_full and len(self.items) <= READ_AHEAD // 2 and self._take_over():
+        if self._is_full and self._has_room(READ_AHEAD // 2) and self._take_over():
             self._read_on()
 
     # For whoever ends it.
@@ -148,8 +152,11 @@ class Feed:
 
     def advance(self, in_thread: bool = False) -> Pause | None:
         """As `Readable`; `in_thread`: in a thread of its own, which may wait for calls."""
-        items, source = self.items, self._source
+        items, source, reply = self.items, self._source, self.reply
         assert source is not None  # noqa: S101 - the reply is open
+        assert reply is not None  # noqa: S101 - likewise
+        if not items:
+            self._bytes_limit = reply.received + READ_AHEAD_BYTES
         try:
             if not self._stopped:
                 for item in source:
@@ -160,7 +167,7 @@ class Feed:
                     items.append(item)
                     if in_thread and self._waiters:
                         wake([self])
-                    if len(items) >= READ_AHEAD:
+                    if len(items) >= READ_AHEAD or reply.received > self._bytes_limit:
                         return Pause.ROOM
         except BaseException as error:
             self.error = error
@@ -176,12 +183,16 @@ class Feed:
                 self._start_thread()
         except (RuntimeError, OSError) as error:
             # No thread can be started, or there are too many open files.
-            self.fail(error)
+            failure = TransportError(f"the reply cannot be read on: {error}")
+            failure.__cause__ = error
+            if self._exchange is not None and self.reply is not None:
+                self._exchange.describe(failure, self.reply.text)
+            self.fail(failure)
             wake([self])
         if pause is Pause.ROOM:
             self._is_full = True
             # The consumer may have taken all of it, or have gone, before it could see that.
-            if (self._stopped or len(self.items) < READ_AHEAD) and self._take_over():
+            if (self._stopped or self._has_room(READ_AHEAD - 1)) and self._take_over():
                 self._read_on()
 
     def fail(self, error: BaseException) -> None:
@@ -190,6 +201,12 @@ class Feed:
         self._end()
 
     # Inside.
+
+    def _has_room(self, count: int) -> bool:
+        """Whether the consumer has no more items left than that, nor too many bytes."""
+        reply = self.reply
+        is_long = reply is not None and reply.received > self._bytes_limit
+        return not self.items or (not is_long and len(self.items) <= count)
 
     def _take_over(self) -> bool:
         """Become the one who may go on with a reply that nobody reads."""

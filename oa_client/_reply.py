@@ -77,6 +77,9 @@ class Reply:
     The state behind a `Stream`.
 
     It does not know its stream: a stream that nobody holds any more is then free of cycles, and is closed at once.
+
+    Attributes:
+        received: bytes of the body so far.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Reply:
         self.chat_id, self.message_id = chat_id, message_id
         self.outcome = Outcome(message_id)
         self.diverged = False
+        self.received = 0
         self._body = body
         self._begun = begun
         self._text = io.StringIO()
@@ -291,6 +295,7 @@ class Reply:
             clock.check()
         if piece is None:
             raise body.translate(TimeoutError())
+        self.received += len(piece)
         return piece
 
     def _item(self, event: ServerSentEvent, data: Any) -> str | Event | None:

@@ -15,7 +15,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from oa_client import AsyncClient, TokenEvent
+from oa_client import AsyncClient, TokenEvent, TransportError
+from oa_client._feed import READ_AHEAD_BYTES
 from oa_client._poller import Poller
 from oa_client._reply import Pause
 
@@ -596,7 +597,7 @@ async def test_streams_without_a_place(monkeypatch: pytest.MonkeyPatch, script: 
 
 @pytest.mark.anyio
 async def test_stream_without_open_files(monkeypatch: pytest.MonkeyPatch, script: OpenAssistantScript) -> None:
-    """If the poller cannot start, a stream that needs it raises, and a later one works."""
+    """If the poller cannot start, a stream that needs it raises an error of ours, and a later one works."""
 
     def fail() -> None:
         raise OSError("too many open files")
@@ -611,11 +612,31 @@ async def test_stream_without_open_files(monkeypatch: pytest.MonkeyPatch, script
             with monkeypatch.context() as patch:
                 patch.setattr("oa_client._poller.selectors", SimpleNamespace(DefaultSelector=fail))
                 stream = client.stream("Hi")
-                with pytest.raises(OSError, match="too many"):
+                with pytest.raises(TransportError, match="too many") as caught:
                     _ = [text async for text in stream]
             script.message_state, script.events = "complete", default
 
             assert str(await client.ask("Hi")) == "Hello world"
+
+    assert (caught.value.chat_id, caught.value.message_id) == ("c1", "m1")
+
+
+@pytest.mark.anyio
+async def test_long_items_are_not_read_far_ahead(script: OpenAssistantScript) -> None:
+    """A reply of few and long tokens is read no further ahead of its consumer than a limit in bytes, and is whole."""
+    script.tokens = [f"{number:06}" * 50_000 for number in range(40)]
+    with anyio.fail_after(PATIENCE):
+        async with AsyncClient(script.url, **script.credentials, max_retries=0) as client:
+            stream = client.stream("Hi")
+            first = await anext(stream)
+            feed = stream._feed
+            while not (feed._is_full or feed.ended):
+                await anyio.sleep(0)
+            ahead = sum(map(len, feed.items))  # type: ignore[arg-type]  # no event but the last
+            rest = [text async for text in stream]
+
+    assert ahead < 2 * READ_AHEAD_BYTES
+    assert [first, *rest] == script.tokens
 
 
 @pytest.mark.anyio
