@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
-from ._errors import IncompleteReplyError
+from ._errors import ConfigurationError, IncompleteReplyError, OAError
 from ._events import Event, TokenEvent
 from ._models import Message
 from ._reply import Reply
@@ -36,6 +36,7 @@ class Stream:
         TransportTimeout: if a limit of `Timeout` is passed and the message is not complete even so.
         IncompleteReplyError: if the connection is lost, and the message is not complete within the limits.
         ProtocolError: if what comes is not an event.
+        ConfigurationError: if another thread is reading the stream.
     """
 
     def __init__(self, reply: Reply) -> None:
@@ -79,10 +80,8 @@ class Stream:
             for item in self._items:
                 if type(item) is str:
                     return item
-        except ValueError:
-            # close() in another thread: the generator says that it is already executing.
-            if not self._reply.exchange.stopped:
-                raise
+        except ValueError as error:
+            self._explain(error)
         raise StopIteration
 
     def events(self) -> Iterator[Event]:
@@ -95,10 +94,19 @@ class Stream:
         try:
             for item in self._items:
                 yield TokenEvent(item) if isinstance(item, str) else item
-        except ValueError:
-            # As above.
-            if not self._reply.exchange.stopped:
-                raise
+        except ValueError as error:
+            self._explain(error)
+
+    def _explain(self, error: ValueError) -> None:
+        """Raise what an error of the iteration means, if that is anything: it may be a generator that is executing."""
+        if self._reply.exchange.stopped:
+            # close(), while another thread reads.
+            return
+        if isinstance(error, OAError):
+            raise error
+        raise ConfigurationError(
+            "another thread is reading this stream: have one thread read it, and hand on what it gets"
+        ) from error
 
     def finish(self) -> Message:
         """

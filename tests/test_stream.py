@@ -498,6 +498,35 @@ def test_answer_without_end(script: OpenAssistantScript, client: Client, monkeyp
         client.ask("Hi")
 
 
+def test_two_threads_cannot_read_a_stream(script: OpenAssistantScript, client: Client) -> None:
+    """A second thread that reads a stream is told so, and the first goes on."""
+    go_on, is_read = threading.Event(), threading.Event()
+
+    def events(stream: EventWriter) -> None:
+        stream.token("Hello")
+        stream.wait(go_on)
+        stream.message(content="Hello")
+
+    script.events = events
+    stream = client.stream("Hi")
+    items = stream._items
+
+    def mark() -> Iterator[Any]:
+        is_read.set()
+        yield from items
+
+    first = next(stream)
+    stream._items = mark()  # type: ignore[assignment]  # a generator around it
+    join = call_in_thread(lambda: list(stream))
+    assert is_read.wait(20)
+    for use in (lambda: next(stream), stream.finish, lambda: list(stream.events())):
+        with pytest.raises(ConfigurationError, match="another thread"):
+            use()
+    go_on.set()
+
+    assert (first, join(), str(stream.message)) == ("Hello", [], "Hello")
+
+
 def test_message_of_another_chat_is_not_taken(script: OpenAssistantScript, client: Client) -> None:
     """If the stream breaks, and the server then tells of another message than was asked for, that is an error."""
     script.events = EventWriter.end
