@@ -125,7 +125,7 @@ class Client:
 
         self._engine = Engine(target, make_transport, limits, retry, serialize)
         if target is not None:
-            target.warn_if_exposed(stacklevel=2)
+            target.warn_if_exposed(2, headers or ())
 
     def __repr__(self) -> str:
         return f"<Client of {self._place}>"

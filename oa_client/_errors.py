@@ -20,7 +20,8 @@ OAError                      every error of this package
    └─ IncompleteReplyError   the line was cut and the rest could not be recovered
 ```
 
-The exception of the library below, where there is one, is the `__cause__`.
+The exception of the library below, where there is one, is the `__cause__`; without its traceback, as tools that print
+the variables of frames would show credentials.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class APIError(OAError, requests.HTTPError, RuntimeError):
 
     Attributes:
         status: the HTTP status.
-        detail: the server's own explanation, unchanged: a string, or a list of
+        detail: the server's own explanation, unchanged but for credentials that it repeats: a string, or a list of
             `{"loc", "msg", "type"}` when it checked the fields of the request; "" if it gave none.
         method: the HTTP method of the request.
         path: the path of the request, without query.

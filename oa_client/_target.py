@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -33,6 +33,14 @@ _URL = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
 _BARE = re.compile(r"(?!https?://)(?:[a-z]*:?/+)?((?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d+)?)(?:/.*)?", re.ASCII)
 #: characters; a host is seldom longer, a token that was taken for one always.
 _HOST_LIMIT = 60
+
+
+_SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "refresh", "set-cookie", "trustedclient"}
+
+
+def is_secret(header: str) -> bool:
+    """Whether a header is one whose value is a secret."""
+    return header.lower() in _SECRET_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,22 @@ class Target:
     @property
     def is_exposed(self) -> bool:
         """Whether the credentials go over a network as they are."""
-        has_any = bool(self.credentials) or self.credentials.is_renewable
-        return has_any and self.base_url.startswith("http:") and not self.is_loopback
+        return self._is_open and (bool(self.credentials) or self.credentials.is_renewable)
 
-    def warn_if_exposed(self, stacklevel: int) -> None:
-        """Warn if the credentials go over a network as they are; `stacklevel` as for `warnings.warn`, from here."""
-        if self.is_exposed:
+    @property
+    def _is_open(self) -> bool:
+        """Whether what is sent goes over a network as it is."""
+        return self.base_url.startswith("http:") and not self.is_loopback
+
+    def warn_if_exposed(self, stacklevel: int, headers: Iterable[str] = ()) -> None:
+        """
+        Warn if the credentials go over a network as they are.
+
+        Args:
+            stacklevel: as for `warnings.warn`, from here.
+            headers: names of those that the user adds, which may be credentials as well.
+        """
+        if self.is_exposed or (self._is_open and any(map(is_secret, headers))):
             warnings.warn(
                 f"the credentials go to {self.base_url} unencrypted, for all on the way to read: use https",
                 stacklevel=stacklevel + 1,

@@ -193,7 +193,17 @@ def test_ten_thousand_messages(script: OpenAssistantScript, client: Client) -> N
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500, 503])
-def test_secrets_are_not_shown(surface: Surface, status: int) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"no", id="words"),
+        pytest.param(f"you are {SECRET}".encode(), id="text"),
+        pytest.param(json.dumps({"detail": f"you are {SECRET}", "message": SECRET}).encode(), id="JSON"),
+        pytest.param(json.dumps({"detail": [{"loc": ["token"], "msg": SECRET, "type": SECRET}]}).encode(), id="list"),
+        pytest.param(b'{"detail": "\\u0073%b"}' % SECRET[1:].encode(), id="escaped"),
+    ],
+)
+def test_secrets_are_not_shown(surface: Surface, status: int, body: bytes) -> None:
     """A server that repeats the credentials in its errors does not get them into ours."""
     credentials: dict[str, Any] = {"token": SECRET}
     if surface == "website":
@@ -202,7 +212,9 @@ def test_secrets_are_not_shown(surface: Surface, status: int) -> None:
         chat = client.create_chat()
         chat.ask("One")
         close = {"connection": "close"}
-        script.on_update = script.on_prompter = reply(response(status, b"no", close | {"set-cookie": f"a={SECRET}"}))
+        script.on_update = script.on_prompter = reply(
+            response(status, body, close | {"set-cookie": f"a={SECRET}", "x-user": SECRET})
+        )
         shown: list[str] = [repr(client), repr(chat)]
         for use in (lambda: chat.rename("x"), lambda: chat.ask("x"), lambda: chat.select("m1")):
             with pytest.raises(OAError) as caught:
@@ -212,6 +224,7 @@ def test_secrets_are_not_shown(surface: Surface, status: int) -> None:
                 shown += [str(error), repr(error), repr(vars(error))]
                 request, answered = getattr(error, "request", None), getattr(error, "response", None)
                 shown += [repr(item.headers) for item in (request, answered) if item is not None]
+                shown += [answered.text] if answered is not None else []
                 error = error.__cause__ or error.__context__
 
     assert [] == [text for text in shown if SECRET in text]

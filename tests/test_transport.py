@@ -522,6 +522,42 @@ def test_cookies_of_the_server_are_bounded() -> None:
     assert "long" not in "".join(sent)
 
 
+@pytest.mark.parametrize("how", list(_failing_answers()))
+@pytest.mark.parametrize("credentials", [{"token": SECRET}, {"cookies": {"session": SECRET}}], ids=["token", "cookies"])
+def test_no_frame_of_an_error_has_a_credential(how: str, credentials: dict[str, Any]) -> None:
+    """No variable of the frames between the user's and the network shows a credential to tools that print them."""
+    with (
+        ScriptedServer(_failing_answers()[how]) as server,
+        Client(server.url, **credentials, max_retries=0, headers={"X-Api-Key": SECRET}) as client,
+        pytest.raises(OAError) as caught,
+    ):
+        client.ask("Hi")
+
+    shown = []
+    error: BaseException | None = caught.value
+    while error is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename != __file__]
+        shown += [f"{frame.f_code.co_name}: {frame.f_locals}" for frame in frames]
+        error = error.__cause__ or error.__context__
+
+    assert shown
+    assert [text for text in shown if SECRET in text] == []
+
+
+@pytest.mark.parametrize("login", [f"user:{SECRET}", f"{SECRET}:", SECRET, f"user:%73{SECRET[1:]}"])
+def test_credential_of_a_proxy_is_not_shown(login: str) -> None:
+    """Neither password nor token of a proxy that repeats it is in the error, wherever it stands in the proxy's URL."""
+    with (
+        ScriptedServer(reply(response(407, f"{SECRET} is unknown".encode()))) as server,
+        Client("http://192.0.2.1", proxy=server.url.replace("//", f"//{login}@"), max_retries=0) as client,
+        pytest.raises(APIError) as caught,
+    ):
+        client.list_models()
+
+    assert caught.value.detail == "*** is unknown"
+    assert SECRET not in f"{caught.value} {vars(caught.value)}"
+
+
 def test_addresses_of_a_host_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with many addresses, none of which answers, takes as long as one, and each of them is tried."""
     now, tried = [0.0], []
@@ -564,3 +600,13 @@ def test_change_of_protocol_is_no_success(use: Callable[[Transport], object]) ->
         use(transport)
 
     assert caught.value.status == 101
+
+
+def test_content_type_does_not_show_the_credential() -> None:
+    """A server that repeats the credential as the type of its answer does not get it into the error."""
+    with (
+        ScriptedServer(reply(response(200, b"no JSON", {"content-type": f"text/{SECRET}"}))) as server,
+        Client(server.url, token=SECRET, max_retries=0) as client,
+        pytest.raises(ProtocolError, match=r"answered text/\*\*\*, not JSON"),
+    ):
+        client.list_models()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,16 +25,17 @@ from .._errors import (
 )
 from .._models import without_halves
 from .._refusal import TOKEN_EXPIRED, advice, error_class, error_detail
-from .._target import Target
+from .._target import Target, is_secret
 from .._wire import Call
 from .interrupt import Interrupted
 
 NOT_OURS = ": is base_url right, and does something stand in front of the server?"
 
-_SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "refresh", "set-cookie", "trustedclient"}
 _MASK = "***"
 #: characters of the server's explanation that a message repeats; all of it is in `APIError.detail`.
 DETAIL_LIMIT = 2000
+#: characters; a shorter secret may be part of any word, and is not looked for in what the server says.
+SHORTEST_SECRET = 8
 #: Raised before a connection is made; one of the two is a subclass of the other.
 _UNCONNECTED = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
 _TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
@@ -62,7 +63,7 @@ class Failures:
     def __init__(self, target: Target, secrets: frozenset[str], headers: Iterable[str]) -> None:
         self._target = target
         self._known_secrets = secrets
-        self._headers = frozenset(name.lower() for name in headers) - {"user-agent"} | _SECRET_HEADERS
+        self._headers = frozenset(name.lower() for name in headers) - {"user-agent"}
 
     def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
         """Return our error for one of the libraries below; `fired`: whether the operation was interrupted."""
@@ -73,9 +74,10 @@ class Failures:
             if error.request is not None:
                 error.request = self._mask_request(error.request)  # type: ignore[arg-type]  # it is prepared
             error.response = None
+        chain = list(_chain(error))
+        _drop_frames(chain)
         if fired:
             return Interrupted(f"{what} was interrupted")
-        chain = list(_chain(error))
         reason = self._mask(_reason(chain[-1]))
         is_unsent = any(isinstance(item, _UNCONNECTED) for item in chain)
         # For urllib3 a connection that is refused is a kind of timeout.
@@ -111,13 +113,23 @@ class Failures:
         # Each time: credentials are renewed.
         return self._known_secrets | self._target.credentials.secrets
 
-    def cause(self, error: Exception) -> Exception | None:
+    def cause(self, error: Exception) -> BaseException | None:
         """Return the error to chain, or None if it would show a secret."""
+        if isinstance(error, OAError):
+            return error.__cause__
         return None if any(secret in str(error) for secret in self._secrets) else error
 
     def _mask(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, _MASK)
+        return text
+
+    def conceal(self, text: str) -> str:
+        """Return what the server said without the credentials that it repeats."""
+        for secret in self._secrets:
+            if len(secret) >= SHORTEST_SECRET:
+                # As it is, and in JSON.
+                text = text.replace(secret, _MASK).replace(json.dumps(secret)[1:-1], _MASK)
         return text
 
     def _mask_request(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -129,14 +141,15 @@ class Failures:
         return copy
 
     def _mask_headers(self, headers: Mapping[str, str]) -> Any:
-        pairs = ((name, _MASK if name.lower() in self._headers else value) for name, value in headers.items())
-        return requests.structures.CaseInsensitiveDict(pairs)
+        hidden = (name for name in headers if is_secret(name) or name.lower() in self._headers)
+        return requests.structures.CaseInsensitiveDict({**headers, **dict.fromkeys(hidden, _MASK)})
 
     def _snapshot(self, response: requests.Response, body: bytes) -> requests.Response:
-        """Return a copy that holds neither a socket nor a credential."""
+        """Return a copy that holds neither a socket nor a credential, with a body that holds none."""
         copy = requests.Response()
-        copy.status_code, copy.reason, copy.url = response.status_code, response.reason, response.url
-        copy.headers, copy.encoding = self._mask_headers(response.headers), response.encoding
+        copy.status_code, copy.url, copy.encoding = response.status_code, response.url, response.encoding
+        copy.reason = self.conceal(response.reason or "")
+        copy.headers = self._mask_headers({name: self.conceal(value) for name, value in response.headers.items()})
         copy.elapsed = response.elapsed
         copy._content = body
         copy.request = self._mask_request(response.request)
@@ -145,9 +158,13 @@ class Failures:
     def refusal(self, response: requests.Response, body: bytes, call: Call[Any], *, nobody: bool = False) -> APIError:
         """Return the error for an answer that is not a success; `nobody`: it says that nobody is signed in."""
         status = response.status_code
-        text = body.decode(errors="replace")
+        said = body.decode(errors="replace")
+        text = self.conceal(said)
+        if text != said:
+            body = text.encode()
         try:
-            data = json.loads(text)
+            # Twice, as escapes may have hidden something.
+            data = json.loads(self.conceal(json.dumps(json.loads(text), ensure_ascii=False)))
         except (ValueError, RecursionError):
             data = None
         is_page = text.lstrip()[:1] == "<"
@@ -205,11 +222,6 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def is_secret(header: str) -> bool:
-    """Whether a header is one whose value is a secret."""
-    return header.lower() in _SECRET_HEADERS
-
-
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Follow the libraries' ways of wrapping from an error down to the one that started it."""
     seen = {id(error)}
@@ -225,6 +237,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(inner))
         error = inner
         yield error
+
+
+def _drop_frames(chain: Sequence[BaseException]) -> None:
+    """Take the frames from a chain of errors: tools that print variables would show the headers of the request."""
+    for error, inner in zip(chain, [*chain[1:], None], strict=True):
+        error.__traceback__ = error.__context__ = None
+        error.__cause__ = inner
 
 
 def _reason(error: BaseException) -> str:

@@ -9,21 +9,21 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from time import monotonic
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import requests
 import requests.auth
 
-from .._cookies import add_to_header
+from .._cookies import add_to_header, values_of
 from .._credentials import Credentials
 from .._errors import ConfigurationError, ProtocolError
 from .._models import Timeout, User
 from .._refusal import error_detail
-from .._target import Target
+from .._target import Target, is_secret
 from .._wire import Call, NotSignedIn, debug_login
 from .body import Body, pieces
 from .connection import Session, operation
-from .failure import NOT_OURS, Failures, is_secret
+from .failure import NOT_OURS, Failures
 from .interrupt import Interrupt, Interrupted
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class Transport:
             interrupt.deadline = math.inf
         if not 200 <= response.status_code < 300:
             raise self._failures.refusal(response, body, call)
-        data = _load_json(body, call, response)
+        data = self._load_json(body, call, response)
         try:
             result = call.parse(data)
         except NotSignedIn:
@@ -207,9 +207,6 @@ class Transport:
             interrupted.is_unsent = True
             raise interrupted
         data = call.encode()
-        headers = {**headers, **self._headers}
-        if data is not None:
-            headers["Content-Type"] = "application/json"
         limits = (timeout.connect, timeout.read)
         interrupt.deadline = math.inf
         try:
@@ -232,6 +229,9 @@ class Transport:
         return response
 
     def _prepare(self, call: Call[Any], headers: Mapping[str, str], data: bytes | None) -> requests.PreparedRequest:
+        headers = {**headers, **self._headers}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
         session = self._owned
         if session is None:
             # There may be anything in it that requests knows to merge.
@@ -268,6 +268,9 @@ class Transport:
                 body += piece
                 if len(body) > ANSWER_LIMIT:
                     raise ProtocolError(f"{call.path} answered with more than {ANSWER_LIMIT} bytes")
+                if monotonic() > interrupt.deadline:
+                    # On somebody else's session nobody else looks.
+                    raise TimeoutError
         except Exception as error:
             raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
         return bytes(body)
@@ -296,16 +299,6 @@ class _ForeignSocket:
         sock = getattr(getattr(self._raw, "connection", None), "sock", None)
         if sock is not None:
             sock.settimeout(seconds)
-
-
-def _load_json(body: bytes, call: Call[Any], response: requests.Response) -> Any:
-    if not body:
-        return None
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        kind = response.headers.get("Content-Type", "no content type")
-        raise ProtocolError(f"{call.method} {call.path} answered {kind}, not JSON{NOT_OURS}") from error
 
 
 def _check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]:
@@ -348,10 +341,17 @@ def _after(timeout: Timeout, started: float) -> Timeout:
 
 def _secrets(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:
     """Return the strings that no message may show, those of the credentials aside."""
-    found = {value for name, value in headers.items() if is_secret(name)}
+    found: set[str] = set()
+    for name, value in headers.items():
+        if is_secret(name):
+            # Behind "Bearer" or "Basic" there is what is secret.
+            found |= {value, value.rpartition(" ")[2], *(values_of(value) if name.lower() == "cookie" else ())}
     for proxy in proxies.values():
         try:
-            found.add(urlsplit(proxy).password or "")
+            parts = urlsplit(proxy)
+            # Where there is no password, the user may be a token.
+            given = parts.password or parts.username or ""
+            found |= {given, unquote(given)}
         except ValueError:
             raise ConfigurationError("a proxy of the environment or the session is not a URL") from None
     return frozenset(found - {""})
