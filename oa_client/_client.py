@@ -72,7 +72,8 @@ class Client:
         model: what answers when a call names none; `OA_SFT_Llama_30B_6` if not given, and with the local server its
             own.
         serialize: ask for an answer only when no other of this client is pending, since the server would cancel
-            that one. Answers that are being written go on side by side. False is for servers that do not do that.
+            that one; it keeps others for no longer than its own `first_token`. Answers that are being written go on
+            side by side. False is for servers that do not do that.
 
     Raises:
         ConfigurationError: if an argument or variable is wrong; nothing is sent.

@@ -202,7 +202,7 @@ class Engine:
                 exchange.was_asked = True
                 message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
                 if turns:
-                    turns.begin(chat_id, message_id)
+                    turns.begin(chat_id, message_id, exchange.timeout.first_token)
             body = exchange.open(surface.open_events(chat_id, message_id))
             return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
 

@@ -3,14 +3,17 @@ One pending answer at a time.
 
 A second assistant message of an account cancels the first while that one is still pending, in whatever chat, and the
 first stream is not told. So a client asks for an answer only when none of its own is pending. Whoever waits looks at
-the pending message itself: the stream it belongs to may have no reader.
+the pending message itself: the stream it belongs to may have no reader. A message that is still pending when its own
+first-token limit has passed keeps nobody any longer, else one that the server has lost would keep all for ever.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from ._clock import pauses
 from ._errors import APIError, OAError
@@ -20,12 +23,12 @@ from ._wire import is_gone
 
 
 class Turns:
-    """The pending messages of a client, by id, with the chat of each."""
+    """The pending messages of a client, by id, with the chat of each and when it keeps nobody any longer."""
 
     def __init__(self) -> None:
         # Re-entrant, as an interrupt may be fired by the garbage collector.
         self._changed = threading.Condition(threading.RLock())
-        self._pending: dict[str, str] = {}
+        self._pending: dict[str, tuple[str, float]] = {}
         self._asking: Exchange | None = None
 
     @contextmanager
@@ -48,7 +51,7 @@ class Turns:
                     self._wait(exchange.interrupt, min(next(growing), clock.left))
                 if exchange.stopped:
                     raise Interrupted("interrupted while another reply of this client was pending")
-                for message_id, chat_id in list(self._pending.items()):
+                for message_id, (chat_id, _) in list(self._pending.items()):
                     self._look(exchange, chat_id, message_id)
                 clock.check()
             yield
@@ -74,10 +77,10 @@ class Turns:
         if is_over:
             self.end(message_id)
 
-    def begin(self, chat_id: str, message_id: str) -> None:
-        """Note a message that was asked for."""
+    def begin(self, chat_id: str, message_id: str, limit: float | None) -> None:
+        """Note a message that was asked for, and the seconds for which it keeps others at most."""
         with self._changed:
-            self._pending[message_id] = chat_id
+            self._pending[message_id] = chat_id, monotonic() + (math.inf if limit is None else limit)
 
     def end(self, message_id: str) -> None:
         """Note that a message is no longer pending."""
@@ -92,6 +95,8 @@ class Turns:
 
     def _enter(self, exchange: Exchange) -> bool:
         with self._changed:
+            now = monotonic()
+            self._pending = {id_: entry for id_, entry in self._pending.items() if entry[1] > now}
             if self._asking is not None or self._pending:
                 return False
             self._asking = exchange

@@ -384,6 +384,25 @@ def test_answer_that_did_not_come_is_not_waited_for_longer(
     assert script.deleted_chats == ["c1"]
 
 
+def test_message_that_stays_pending_does_not_keep_others_for_ever(
+    script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the first-token limit of a pending answer has passed, the next one is asked for."""
+    now = [0.0]
+    monkeypatch.setattr("oa_client._turns.monotonic", lambda: now[0])
+    default = script.events
+    script.events = lambda stream: stream.connection.wait_until_left() if stream.message_id == "m1" else default(stream)
+    with Client(script.url, **script.credentials, timeout=Timeout(first_token=300)) as client:
+        first = client.stream("one")
+        now[0] = 301.0
+        second = client.ask("two")
+        first.close()
+        script.message_state = "complete"
+
+    assert str(second) == "Hello world"
+    assert "message" not in script.calls[: script.calls.index("assistant", script.calls.index("assistant") + 1)]
+
+
 def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the first answer stays pending, the second runs into its first-token limit, and leaves no chat."""
     monkeypatch.setattr("oa_client._turns.monotonic", lambda: 0.0)
