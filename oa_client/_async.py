@@ -86,7 +86,8 @@ class AsyncClient:
         self._poller = Poller(wake)
 
     def __repr__(self) -> str:
-        return f"<Async{repr(self._client)[1:]}"
+        inner = self._client if hasattr(self, "_client") else Client.__new__(Client)
+        return f"<Async{repr(inner)[1:]}"
 
     @property
     def wrapped(self) -> Client:

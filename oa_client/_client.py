@@ -133,6 +133,8 @@ class Client:
 
     @property
     def _place(self) -> str:
+        if not hasattr(self, "_engine"):
+            return "no server: it was not made"
         target = self._engine.target
         return f"{target.base_url} ({target.surface.name})" if target else "the local server"
 

@@ -849,3 +849,11 @@ def test_warning_of_credentials_that_all_can_read(url: str, is_exposed: bool) ->
 
     assert len(caught) == 3 * is_exposed
     assert "s3cr3t" not in "".join(str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize("face", [Client, AsyncClient])
+def test_client_that_was_not_made_can_be_shown(face: type[Client] | type[AsyncClient]) -> None:
+    """A debugger that shows an object whose `__init__` has failed gets a text."""
+    made = face.__new__(face)
+
+    assert "was not made" in repr(made)
