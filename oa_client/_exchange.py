@@ -25,6 +25,8 @@ from ._workers import Workers
 
 #: seconds to connect and without a byte, for calls that are made when time is up or nobody waits for their result.
 LATE_LIMIT = 5.0
+#: seconds, likewise, to delete the chat of an answer that is there: its reader waits for nothing else.
+DELETE_LIMIT = 1.0
 
 _T = TypeVar("_T")
 _log = logging.getLogger("oa_client")
@@ -128,9 +130,16 @@ class Exchange:
         """Send a call, again if that is safe; errors as `Transport.send`."""
         return self._run(call, lambda: self.transport.send(call, self._limits(), self.interrupt))
 
-    def send_late(self, call: Call[_T]) -> _T:
-        """Send a call, though a limit may be passed: once, and for a short time; errors as `Transport.send`."""
-        timeout = Timeout(connect=LATE_LIMIT, read=LATE_LIMIT)
+    def send_late(self, call: Call[_T], limit: float | None = None) -> _T:
+        """
+        Send a call, though a limit may be passed: once, and for a short time; errors as `Transport.send`.
+
+        Args:
+            call: to be sent.
+            limit: seconds to connect, and for the answer; `LATE_LIMIT` if not given.
+        """
+        limit = LATE_LIMIT if limit is None else limit
+        timeout = Timeout(connect=limit, read=limit)
         with self.clock.waiting():
             return self.transport.send(call, timeout, self.interrupt)
 
@@ -206,11 +215,14 @@ class Exchange:
         """Delete the chat, if it is to be: its answer is final. What does not work here is left to the clean-up."""
         if self._chat_is_ours and self.chat_id is not None:
             try:
-                self.send_late(self.surface.delete_chat(self.chat_id))
+                # Where a failure is an error, it must be one.
+                limit = LATE_LIMIT if self.is_strict else DELETE_LIMIT
+                self.send_late(self.surface.delete_chat(self.chat_id), limit)
                 self._chat_is_ours = False
             except OAError as error:
                 _log.debug("chat %s could not be deleted at once: %s", self.chat_id, error)
                 self.leave_chat()
+                self.clean_up()
                 return error
         return None
 
