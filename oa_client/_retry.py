@@ -42,7 +42,9 @@ class Retry:
             raise ConfigurationError(f"max_retries must be a whole number of 0 or more, not {max_retries!r}")
         self._max_retries = max_retries
 
-    def run(self, call: Call[Any], send: Callable[[], _T], left: Callable[[], float], wait: Callable[[float], bool]) -> _T:
+    def run(
+        self, call: Call[Any], send: Callable[[], _T], left: Callable[[], float], wait: Callable[[float], bool]
+    ) -> _T:
         """
         Send a call, and again while that is safe and may help.
 

@@ -8,11 +8,12 @@ it. Every row is tried with both clients, on both event loops and on both server
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,7 @@ class Scene:
         url: another address to go to.
         token_is_read: set when the client has yielded the first token.
         before_close: called when the reply is over.
+        leave: how the user leaves the loop after the first token: "break", "close" or "raise"; "" is not at all.
     """
 
     def __init__(self, surface: Surface, patch: pytest.MonkeyPatch, stack: ExitStack) -> None:
@@ -97,6 +99,7 @@ class Scene:
         self.url = self.proxy.url
         self.token_is_read = threading.Event()
         self.before_close: Callable[[], object] = lambda: None
+        self.leave = ""
 
     def delete_chat(self) -> None:
         """Delete the chat behind the client's back."""
@@ -174,6 +177,16 @@ def silence(stream: EventWriter) -> None:
 def raw(data: bytes) -> Writer:
     """Send bytes in a chunk."""
     return lambda stream: stream.raw(data)
+
+
+def endless(data: bytes) -> Writer:
+    """Send the same bytes until the client leaves."""
+
+    def write(stream: EventWriter) -> None:
+        while True:
+            stream.raw(data)
+
+    return write
 
 
 def fail(words: str, state: str = "aborted_by_worker") -> Writer:
@@ -366,6 +379,32 @@ def finished(scene: Scene) -> None:
         scene.script.on_events = reply(empty_response(204))
 
 
+def patched(name: str, value: Any) -> Fault:
+    """Have a limit of the package be another, so that what passes it is small."""
+    return lambda scene: scene.patch.setattr(f"oa_client.{name}", value)
+
+
+def flooded(block: bytes) -> Fault:
+    """Have the server send more than can be read, for ever."""
+
+    def flood(connection: Connection, _: Request) -> None:
+        connection.send(sse_head(headers={"connection": "close"}))
+        while True:
+            connection.send(chunk(block))
+
+    return lambda scene: setattr(scene.script, "on_events", flood)
+
+
+def deletes_at_second_try(first: Handler) -> Fault:
+    """Have the first call that deletes the chat go wrong."""
+    return lambda scene: scene.spoil("delete", in_turn(first, scene.proxy.pass_on))
+
+
+def leaves(how: str) -> Fault:
+    """Have the user leave after the first token, though more would come."""
+    return all_of(lambda scene: setattr(scene, "leave", how), events(hello, silence))
+
+
 BUSY = "The server is currently busy. Please try again later."
 WORLD = "Hello world"
 
@@ -394,6 +433,7 @@ class Row:
         retries: `max_retries`.
         calls: how often a route is called.
         surfaces: where it can happen.
+        is_left: whether the user leaves before the end.
     """
 
     name: str
@@ -410,6 +450,7 @@ class Row:
     retries: int = 0
     calls: Mapping[str, int] = field(default_factory=dict)
     surfaces: Sequence[Surface] = ("website", "inference")
+    is_left: bool = False
 
     @property
     def text(self) -> str:
@@ -422,6 +463,8 @@ class Row:
             having = [(name, value) for name, value in self.having.items() if value is not None]
             shown = {name: value for name, value in having if name in ("status", "phase", "reason", "retry_after")}
             sees = ", ".join([f"`{self.error.__name__}`", *(f"`{name}` {value!r}" for name, value in shown.items())])
+        elif self.is_left:
+            sees = "the text so far; `message` is None"
         else:
             sees = "the whole answer" if self.final is None else "the text so far; `diverged` is true"
         where = "" if len(self.surfaces) > 1 else f" ({self.surfaces[0]})"
@@ -501,6 +544,19 @@ def _pending(name: str, *faults: Fault, **outcome: Any) -> Row:
 def _cancelled(reason: str, chat: str) -> dict[str, Any]:
     return {"error": CancelledReplyError, "having": {"reason": reason}, "chat": chat}
 
+
+def _broken(name: str, *faults: Fault, words: str) -> Row:
+    """A stream in which something comes behind the first token that is no event of an answer."""
+    return Row(name, all_of(*faults, state("complete")), ProtocolError, words=words, tokens=["Hello"])
+
+
+def _bad_answer(name: str, answer: bytes, words: str, *faults: Fault, error: type[OAError] = ProtocolError) -> Row:
+    """A server that answers everything in the same bad way."""
+    return Row(name, all_of(everywhere(reply(answer)), *faults), error, words=words, ids=0, chat="none")
+
+
+JSON_HEAD = {"content-type": "application/json", "connection": "close"}
+FINAL = "the last event's message"
 
 TABLE: dict[str, list[Row]] = {
     "While the answer arrives": [
@@ -885,6 +941,153 @@ TABLE: dict[str, list[Row]] = {
             chat="none",
         ),
     ],
+    "A broken or hostile server": [
+        _broken(
+            "a line without end",
+            patched("_sse.EVENT_LIMIT", 1000),
+            events(hello, raw(b"data: "), endless(b"x" * 600)),
+            words="an event is longer",
+        ),
+        _broken(
+            "an event without end",
+            patched("_sse.EVENT_LIMIT", 1000),
+            events(hello, endless(b"data: x\r\n" * 60)),
+            words="an event is longer",
+        ),
+        Row(
+            "an answer without end",
+            all_of(
+                patched("_reply.TEXT_LIMIT", 5),
+                events(hello, lambda stream: stream.token(" world"), silence),
+                state("complete"),
+            ),
+            ProtocolError,
+            words="longer than 5 characters",
+            tokens=["Hello", " world"],
+        ),
+        _bad_answer(
+            "a small compressed answer that is very large",
+            response(200, gzip.compress(b" " * 2000), {**JSON_HEAD, "content-encoding": "gzip"}),
+            "more than 1000 bytes",
+            patched("_transport.transport.ANSWER_LIMIT", 1000),
+        ),
+        _bad_answer("JSON of endless depth", response(200, b"[" * 100_000, JSON_HEAD), "not JSON"),
+        _bad_answer(
+            "headers without end",
+            b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1000 + b"\r\n",
+            "headers",
+            error=TransportError,
+        ),
+        _bad_answer(
+            "an id that cannot be one", json_response({"id": ".."}, 200, JSON_HEAD), "an id that cannot be one"
+        ),
+        Row(
+            "an answer that drips",
+            everywhere(dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n", b" ")),
+            TransportTimeout,
+            {"phase": "read"},
+            ids=0,
+            chat="none",
+            within="read",
+            limit=CALLS,
+        ),
+        Row(
+            "events that drip",
+            lambda scene: setattr(scene.script, "on_events", dripping(sse_head(), chunk(b"x"))),
+            TransportTimeout,
+            {"phase": "first_token"},
+            chat="hidden",
+            within="first_token",
+            limit=CALLS,
+        ),
+        Row(
+            "pings that come faster than they can be read",
+            flooded(PING_COMMENT * 2000),
+            TransportTimeout,
+            {"phase": "first_token"},
+            chat="hidden",
+            within="first_token",
+            limit=CALLS,
+        ),
+        _broken(
+            "an event of endless depth", events(hello, raw(b"data: " + b"[" * 100_000 + b"\r\n\r\n")), words="not JSON"
+        ),
+        _broken("an event that is not an object", events(hello, raw(b"data: []\r\n\r\n")), words="not a JSON object"),
+        Row(
+            f"{FINAL} is not complete; the server has the answer",
+            all_of(events(hello, lambda stream: stream.message(state="in_progress")), state("complete")),
+            tokens=["Hello", " world"],
+        ),
+        Row(
+            f"{FINAL} was given up",
+            events(hello, lambda stream: stream.message(state="aborted_by_worker")),
+            GenerationError,
+            tokens=["Hello"],
+        ),
+        Row(
+            "the connection is reset; the server tells of another message than it is asked for",
+            all_of(
+                cut(FIRST, Connection.reset),
+                lambda scene: scene.spoil(
+                    "message", reply(json_response(message_json("m9", "c1", "p1", state="complete"), 200, JSON_HEAD))
+                ),
+            ),
+            ProtocolError,
+            words="another message",
+            tokens=["Hello"],
+        ),
+        Row(
+            "bytes that are no UTF-8",
+            events(
+                hello,
+                raw(b'data: {"event_type": "token", "text": " \xff"}\r\n\r\n'),
+                lambda stream: stream.message(content=WORLD),
+            ),
+            tokens=["Hello", " \ufffd"],
+            final=WORLD,
+        ),
+        Row(
+            "a character in two halves",
+            events(
+                hello,
+                lambda stream: stream.token("\ud83d"),
+                lambda stream: stream.token("\ude42"),
+                lambda stream: stream.message(content="Hello\U0001f642"),
+            ),
+            tokens=["Hello", "\U0001f642"],
+        ),
+        Row("an error with half of a character", events(fail("no \ud800")), GenerationError, words="no \ufffd"),
+    ],
+    "The user leaves early": [
+        *(
+            Row(name, leaves(how), tokens=["Hello"], chat="hidden", is_left=True)
+            for how, name in {
+                "break": "the loop is left by `break`",
+                "close": "the stream is closed in the loop",
+                "raise": "the loop raises an error of its own",
+            }.items()
+        ),
+        Row(
+            "the loop is left by `break`; the server completes the answer",
+            all_of(leaves("break"), state("complete")),
+            tokens=["Hello"],
+            is_left=True,
+        ),
+    ],
+    "The chat cannot be deleted": [
+        Row(
+            "deleting it fails at first",
+            deletes_at_second_try(reply(response(500, b"Internal Server Error", {"connection": "close"}))),
+            tokens=["Hello", " world"],
+        ),
+        Row("deleting it always fails", fails("delete"), tokens=["Hello", " world"], chat="hidden"),
+        Row(
+            "deleting it is not answered at first",
+            all_of(patched("_exchange.DELETE_LIMIT", SHORT), deletes_at_second_try(stall)),
+            tokens=["Hello", " world"],
+            within="about 1 s",
+        ),
+    ],
     "Before the answer begins": [
         Row(
             "nothing listens at the address",
@@ -1051,6 +1254,10 @@ class Seen:
     undeleted: tuple[str, ...] = ()
 
 
+class Left(Exception):  # noqa: N818 - the user's own, for leaving
+    """What the user raises in the loop."""
+
+
 Settings = Mapping[str, Any]
 Settle = Callable[[], float]
 
@@ -1060,10 +1267,16 @@ def read_blocking(scene: Scene, settings: Settings, settle: Settle) -> Seen:
     seen = Seen()
     client = Client(scene.url, **settings)
     try:
-        with client.stream(scene.prompt) as seen.stream:
+        with suppress(Left), client.stream(scene.prompt) as seen.stream:
             for token in seen.stream:
                 seen.tokens.append(token)
                 scene.token_is_read.set()
+                if scene.leave == "break":
+                    break
+                if scene.leave == "raise":
+                    raise Left
+                if scene.leave == "close":
+                    seen.stream.close()
     except OAError as error:
         seen.error = error
     seen.undeleted = client.close(settle())
@@ -1075,10 +1288,17 @@ async def read_async(scene: Scene, settings: Settings, settle: Settle) -> Seen:
     seen = Seen()
     client = AsyncClient(scene.url, **settings)
     try:
-        async with client.stream(scene.prompt) as seen.stream:
-            async for token in seen.stream:
-                seen.tokens.append(token)
-                scene.token_is_read.set()
+        with suppress(Left):
+            async with client.stream(scene.prompt) as seen.stream:
+                async for token in seen.stream:
+                    seen.tokens.append(token)
+                    scene.token_is_read.set()
+                    if scene.leave == "break":
+                        break
+                    if scene.leave == "raise":
+                        raise Left
+                    if scene.leave == "close":
+                        await seen.stream.aclose()
     except OAError as error:
         seen.error = error
     seen.undeleted = await client.aclose(settle())
@@ -1141,7 +1361,11 @@ def check_reply(row: Row, seen: Seen) -> None:
     assert seen.tokens == list(row.tokens)
     if stream is not None and stream.chat_id is not None:
         assert (stream.chat_id, stream.message_id, stream.text) == (*ids, row.text)
-    if error is None:
+    if row.is_left:
+        assert error is None
+        assert stream is not None
+        assert stream.message is None
+    elif error is None:
         assert stream is not None
         final = row.text if row.final is None else row.final
         assert (str(stream.message), stream.diverged) == (final, row.final is not None)
