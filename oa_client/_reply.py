@@ -362,7 +362,7 @@ class Reply:
             if is_gone(exchange.surface, self.chat_id, exchange.send_late):
                 raise CancelledReplyError("the chat was deleted", reason="deleted") from error
             raise
-        if message.id != self.message_id or message.chat_id not in (None, self.chat_id):
+        if message.id != self.message_id:
             raise ProtocolError("the server answered with another message than the one that was asked for")
         return message
 

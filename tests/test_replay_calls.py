@@ -212,6 +212,8 @@ class CallServer(OpenAssistantScript):
             # So that the message has to be asked for.
             self.on_events = lambda connection, _: self.send_text(connection, "", 200)
             self.message_state = "complete"
+            if case.exchange.status == 200:
+                self.assistant_ids = iter([case.json["id"]])
         self.chats[CHAT_ID] = chat
 
     def _answer(self, connection: Connection, request: Request) -> None:

@@ -527,11 +527,11 @@ def test_two_threads_cannot_read_a_stream(script: OpenAssistantScript, client: C
     assert (first, join(), str(stream.message)) == ("Hello", [], "Hello")
 
 
-def test_message_of_another_chat_is_not_taken(script: OpenAssistantScript, client: Client) -> None:
+def test_other_message_than_asked_for_is_not_taken(script: OpenAssistantScript, client: Client) -> None:
     """If the stream breaks, and the server then tells of another message than was asked for, that is an error."""
     script.events = EventWriter.end
     script.on_message = lambda connection, _: script.send_json(
-        connection, message_json("m1", "c9", "p1", state="complete", content="of somebody else")
+        connection, message_json("m9", "c9", "p9", state="complete", content="of somebody else")
     )
 
     with pytest.raises(ProtocolError, match="another message"):
