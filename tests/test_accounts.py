@@ -1,7 +1,5 @@
 """Who is signed in, for how long, and what is said when that is over."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import base64
@@ -234,12 +232,6 @@ async def test_account_is_not_deleted_by_mistake_in_async_code(anyio_backend: st
     async with AsyncClient(website.url, cookies="x") as client:
         with pytest.raises(ConfigurationError, match="confirm=True"):
             await client.delete_account()
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Both event loops."""
-    return request.param
 
 
 # Expired, or never good.

@@ -1,7 +1,5 @@
 """Conversations of the async client: cancelled, side by side, and in two event loops, on asyncio and on trio."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import copy
@@ -37,12 +35,6 @@ from .test_catalog import Catalog
 from .test_chat import parents, refusal
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Each event loop."""
-    return request.param
 
 
 @pytest.fixture

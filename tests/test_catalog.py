@@ -1,7 +1,5 @@
 """Models, plugins and sampling, by name and by value, and what is said of answers."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence

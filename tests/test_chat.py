@@ -1,7 +1,5 @@
 """Conversations: where each prompt goes in the tree, whatever became of the turn before."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import copy

@@ -1,7 +1,5 @@
 """Where the next prompt of a conversation goes when something has gone wrong before it."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import gc

@@ -1,7 +1,5 @@
 """Conversations with servers that do not mean well, or are not what they say."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import itertools

@@ -1,7 +1,5 @@
 """Chats and pages of them, from the server's JSON."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """Conversations at random: turns, drafts, edits, selections, other clients and faults, in any order."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import io

@@ -1,7 +1,5 @@
 """A body comes out of its chunks the same however its bytes are cut up."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator

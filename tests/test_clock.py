@@ -1,7 +1,5 @@
 """How long a reply may keep its reader waiting."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,5 @@
 """Cookies in every form that people have them, and which of them go to a website."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json

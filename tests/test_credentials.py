@@ -1,7 +1,5 @@
 """The login of a client, and when it is renewed."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import logging

@@ -1,7 +1,5 @@
 """The tree of errors, and what becomes of the exceptions of the libraries below."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,5 @@
 """Ctrl-C at every point of a turn where Python lets it in."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,5 @@
 """The list of chats, page by page, both ways, and what is done to all of them."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import base64

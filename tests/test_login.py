@@ -1,7 +1,5 @@
 """Logging in and out, and what a client takes from what was kept."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json

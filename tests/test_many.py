@@ -1,7 +1,5 @@
 """A thousand streams of one async client at once."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import subprocess
@@ -30,12 +28,6 @@ pytestmark = [
 STREAMS = 1000
 #: seconds; the tests take some, and this is for machines that have better things to do.
 PATIENCE = 120.0
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Each event loop."""
-    return str(request.param)
 
 
 class Server:

@@ -1,7 +1,5 @@
 """Values of the API, from the server's JSON and from the user's arguments."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """Plugins, from the server's JSON and back."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 from typing import Any

@@ -545,12 +545,6 @@ def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
 # In an async client.
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Each event loop."""
-    return str(request.param)
-
-
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Wait for something blocking."""
     return await anyio.to_thread.run_sync(function, *arguments)

@@ -44,12 +44,6 @@ DEFAULTS = {
 }
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Both event loops."""
-    return request.param
-
-
 @pytest.fixture
 def surface() -> Surface:
     """The provider knows the website only."""

@@ -1,7 +1,5 @@
 """What users can import, and which module may import which."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import ast

@@ -1,7 +1,5 @@
 """What is asked: the messages of a user, and what is refused."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,5 @@
 """The client makes of every recorded answer of the real servers what it says, however its bytes come."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import threading

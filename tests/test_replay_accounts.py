@@ -1,7 +1,5 @@
 """What the real servers were recorded to say about accounts, and what a client makes of it."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json

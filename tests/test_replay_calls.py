@@ -5,8 +5,6 @@ A recorded answer is served, byte for byte, to the public method that causes it,
 request where those are ones that the method takes. What has to come of it is worked out here, from the recorded JSON.
 """
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import gzip

@@ -1,7 +1,5 @@
 """The doubles do what the tests of the client rely on."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import socket

@@ -1,7 +1,5 @@
 """An event stream says the same however its bytes are cut up."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import itertools

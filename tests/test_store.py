@@ -1,7 +1,5 @@
 """The file with the logins that the user keeps."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json

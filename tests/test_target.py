@@ -1,7 +1,5 @@
 """Where a call goes, and with which credentials."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import itertools

@@ -1,7 +1,5 @@
 """Chats as files: JSON that loses nothing, Markdown for people, and what is said of damaged ones."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json

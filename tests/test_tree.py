@@ -1,7 +1,5 @@
 """A chat's messages as a tree, whatever order and shape they come in."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import time

@@ -1,7 +1,5 @@
 """Who is signed in, from both servers' answers."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 from datetime import datetime, timezone

@@ -1,7 +1,5 @@
 """Paths, queries and bodies of both surfaces, and what is made of answers and arguments."""
 
-# ruff: noqa: SIM300 - the order of the house is expected == actual
-
 from __future__ import annotations
 
 import json
