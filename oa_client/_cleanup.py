@@ -94,7 +94,8 @@ class Cleanup:
         # Never blocks and is re-entrant, so that the garbage collector may put into it. None: look again.
         self._inbox: queue.SimpleQueue[_Remains | _Fuse | None] = queue.SimpleQueue()
         # Re-entrant, as a signal's handler may close the client anywhere.
-        self._lock = threading.RLock()
+        self._lock = threading.Condition(threading.RLock())
+        # Who is at it: one of its own, or whoever closes it.
         self._thread: threading.Thread | None = None
         self._interrupt = Interrupt()
         self._deadline: float | None = None
@@ -134,30 +135,49 @@ class Cleanup:
                     thread.start()
                     self._thread = thread
 
-    def close(self, timeout: float) -> tuple[str, ...]:
-        """Finish within `timeout` seconds; return the ids of the chats that could not be deleted."""
+    def close(self, timeout: float, given_up: threading.Event | None = None) -> tuple[str, ...]:
+        """
+        Finish within `timeout` seconds; return the ids of the chats that could not be deleted.
+
+        Args:
+            timeout: seconds.
+            given_up: set if nobody waits for it any more: then whoever is at it goes on, as long as it had to finish.
+        """
         self._deadline = monotonic() + timeout
+        own = threading.current_thread()
         with self._lock:
-            thread = self._thread
-        if thread is None:
+            thread = self._thread or own
+            self._thread = thread
+        if thread is own:
             # No thread is started for it: at the interpreter's exit none can be.
-            self._run()
+            try:
+                self._run()
+            finally:
+                self._end()
         else:
             self._inbox.put(None)
-            thread.join(timeout)
-            self._interrupt.fire()
-            self._inbox.put(None)
-            # In name resolution it cannot be woken.
-            thread.join(JOIN_LIMIT)
-            if thread.is_alive():
-                self._failed += [item.chat_id for item in list(self._waiting) if isinstance(item, _Remains)]
+            if not self._has_ended(thread, timeout) and not (given_up and given_up.is_set()):
+                self._interrupt.fire()
+                self._inbox.put(None)
+                # In name resolution it cannot be woken.
+                if not self._has_ended(thread, JOIN_LIMIT):
+                    self._failed += [item.chat_id for item in list(self._waiting) if isinstance(item, _Remains)]
         return tuple(dict.fromkeys(self._failed))
+
+    def _has_ended(self, thread: threading.Thread, timeout: float) -> bool:
+        with self._lock:
+            return self._lock.wait_for(lambda: self._thread is not thread, timeout)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._thread = None
+            self._lock.notify_all()
 
     def _run(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting and self._inbox.empty():
-                    self._thread = None
+                    self._end()
                     _unfinished.discard(self)
                     return
             self._waiting += self._receive(self._waiting)

@@ -382,9 +382,7 @@ class Client:
         Returns:
             the ids of the chats that could not be deleted in time.
         """
-        if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
-            raise ConfigurationError("timeout must be seconds, 0 or more, or None")
-        return self._engine.close(DEADLINE if timeout is None else timeout)
+        return self._engine.close(closing_time(timeout))
 
     def __enter__(self) -> Client:
         return self
@@ -419,6 +417,18 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.settings(), tuple(self._secrets()) or self._engine.missing)
+
+
+def closing_time(timeout: float | None) -> float:
+    """
+    Check the argument of `Client.close`, and return it in seconds.
+
+    Raises:
+        ConfigurationError: if it is none.
+    """
+    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
+        raise ConfigurationError("timeout must be seconds, 0 or more, or None")
+    return DEADLINE if timeout is None else timeout
 
 
 def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str, ...]) -> Client:

@@ -295,12 +295,13 @@ class Engine:
             exchange.stop()
             exchange.clean_up()
 
-    def close(self, timeout: float) -> tuple[str, ...]:
+    def close(self, timeout: float, given_up: threading.Event | None = None) -> tuple[str, ...]:
         """
         End all that is open, delete what chats are left, and close the connections.
 
         Args:
             timeout: seconds to wait for answers to be final.
+            given_up: set if nobody waits for it any more: then all goes on that has begun, for the next call of this.
 
         Returns:
             the ids of the chats that could not be deleted in time.
@@ -314,8 +315,12 @@ class Engine:
             self._lock.wait_for(lambda: all(thread == own for thread in list(self._beginning.values())), timeout)
             link = self._link
         undeleted: tuple[str, ...] = ()
+        given_up = given_up or threading.Event()
+        if link is not None and not given_up.is_set():
+            undeleted = link.cleanup.close(max(0.0, deadline - monotonic()), given_up)
+        if given_up.is_set():
+            return undeleted
         if link is not None:
-            undeleted = link.cleanup.close(max(0.0, deadline - monotonic()))
             link.transport.close()
         # They were stopped; one that makes a chat ends soon.
         self.workers.close(JOIN_LIMIT)
