@@ -8,6 +8,7 @@ over what they have read: a hop for each token would cost ten times as much as t
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,14 +19,14 @@ import requests
 
 from ._async_chat import AsyncChat, AsyncChatList
 from ._async_stream import AsyncStream
-from ._client import CLOSE_TIMEOUT, Client
+from ._client import CLOSE_TIMEOUT, Client, closing_time
 from ._conversation import Conversation
 from ._cookies import Cookies
 from ._credentials import TrustedClient
 from ._engine import JOIN_LIMIT
 from ._exchange import Exchange, snapshot
 from ._feed import Feed, wake
-from ._hop import in_thread
+from ._hop import Hop
 from ._listing import Walk
 from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
 from ._poller import Poller
@@ -84,6 +85,7 @@ class AsyncClient:
         self._client = client
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._poller = Poller(wake)
+        self._hop = Hop(client._engine.workers)
 
     def __repr__(self) -> str:
         inner = self._client if hasattr(self, "_client") else Client.__new__(Client)
@@ -163,64 +165,75 @@ class AsyncClient:
     async def create_chat(self, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Make a chat that the server keeps; see `Client.create_chat`."""
         given = merge_options(options, self._client._options)
-        conversation = await in_thread(partial(Conversation.create, self._client._engine, given))
+        conversation = await self._hop.run(partial(Conversation.create, self._client._engine, given))
         conversation.keep()
-        return AsyncChat(conversation, self._open)
+        return AsyncChat(conversation, self._open, self._hop)
 
     async def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Return a chat that the server has, to go on with it; see `Client.open_chat`."""
         given = merge_options(options, self._client._options)
-        return AsyncChat(await in_thread(partial(Conversation.open, self._client._engine, chat_id, given)), self._open)
+        conversation = await self._hop.run(partial(Conversation.open, self._client._engine, chat_id, given))
+        return AsyncChat(conversation, self._open, self._hop)
 
     def list_chats(
         self, *, after: str | None = None, before: str | None = None, include_hidden: bool = False
     ) -> AsyncChatList:
         """Return the user's chats, the newest first, to be iterated; see `Client.list_chats`. This is a plain call."""
-        return AsyncChatList(Walk(self._client._engine, after, before, include_hidden))
+        return AsyncChatList(Walk(self._client._engine, after, before, include_hidden), self._hop)
 
     async def hide_all_chats(self) -> None:
         """Hide each chat; see `Client.hide_all_chats`."""
-        await in_thread(self._client.hide_all_chats)
+        await self._hop.run(self._client.hide_all_chats)
 
     async def delete_all_chats(self) -> tuple[str, ...]:
         """Delete each chat, the hidden ones too; see `Client.delete_all_chats`."""
-        return await in_thread(self._client.delete_all_chats)
+        return await self._hop.run(self._client.delete_all_chats)
 
     async def list_models(self) -> list[ModelInfo]:
         """Return the models that the server lists; see `Client.list_models`."""
-        return await in_thread(self._client.list_models)
+        return await self._hop.run(self._client.list_models)
 
     async def list_plugins(self) -> list[Plugin]:
         """Return the plugins that the server offers; see `Client.list_plugins`."""
-        return await in_thread(self._client.list_plugins)
+        return await self._hop.run(self._client.list_plugins)
 
     async def get_plugin(self, url: str) -> Plugin:
         """Have the server look up a plugin; see `Client.get_plugin`."""
-        return await in_thread(partial(self._client.get_plugin, url))
+        return await self._hop.run(partial(self._client.get_plugin, url))
 
     async def whoami(self) -> User:
         """Return who is signed in; see `Client.whoami`."""
-        return await in_thread(self._client.whoami)
+        return await self._hop.run(self._client.whoami)
 
     async def refresh(self) -> User:
         """Renew the session at a website, and return who is signed in; see `Client.refresh`."""
-        return await in_thread(self._client.refresh)
+        return await self._hop.run(self._client.refresh)
 
     async def delete_account(self, *, confirm: bool = False) -> None:
         """Delete the account of who is signed in; see `Client.delete_account`."""
-        await in_thread(partial(self._client.delete_account, confirm=confirm))
+        await self._hop.run(partial(self._client.delete_account, confirm=confirm))
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
-        """Close open streams, delete what chats they leave, and close the connections; see `Client.close`."""
+        """
+        Close open streams, delete what chats they leave, and close the connections; see `Client.close`.
+
+        If it is cancelled, chats are deleted for as long as it would have waited, and it can be called again.
+        """
+        seconds = closing_time(timeout)
         self._client._engine.stop()
         for feed in snapshot(self._feeds):
             feed.stop()
-        return await in_thread(partial(self._close, timeout))
+        given_up = threading.Event()
+        try:
+            return await self._hop.run(partial(self._close, seconds, given_up))
+        except BaseException:
+            given_up.set()
+            raise
 
-    def _close(self, timeout: float | None) -> tuple[str, ...]:
+    def _close(self, timeout: float, given_up: threading.Event) -> tuple[str, ...]:
         # It starts threads, and the client waits for them.
         self._poller.close(JOIN_LIMIT)
-        return self._client.close(timeout)
+        return self._client._engine.close(timeout, given_up)
 
     async def __aenter__(self) -> AsyncClient:
         return self

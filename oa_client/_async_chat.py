@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ._async_stream import AsyncStream
 from ._conversation import Conversation, Opening
-from ._hop import in_thread
+from ._hop import Hop
 from ._listing import Walk
 from ._models import ChatInfo, ChatPage, Message
 from ._question import AnswerOptions, Messages
@@ -35,9 +35,10 @@ class AsyncChat:
     opened when it is entered or first asked for an item. Turns count in the order in which they are opened.
     """
 
-    def __init__(self, conversation: Conversation, open_stream: Callable[[Opening], AsyncStream]) -> None:
+    def __init__(self, conversation: Conversation, open_stream: Callable[[Opening], AsyncStream], hop: Hop) -> None:
         self._conversation = conversation
         self._open_stream = open_stream
+        self._hop = hop
 
     def __repr__(self) -> str:
         return f"<AsyncChat {self.id}>"
@@ -70,66 +71,67 @@ class AsyncChat:
 
     async def info(self) -> ChatInfo:
         """Return the title and the other fields of the chat; see `Chat.info`."""
-        return (await in_thread(self._conversation.load)).chat
+        return (await self._hop.run(self._conversation.load)).chat
 
     async def messages(self) -> list[Message]:
         """Return all messages of all branches; see `Chat.messages`."""
-        return (await in_thread(self._conversation.tree)).messages
+        return (await self._hop.run(self._conversation.tree)).messages
 
     async def thread(self) -> list[Message]:
         """Return the branch in use, from the first prompt on; see `Chat.thread`."""
-        return await in_thread(self._conversation.thread)
+        return await self._hop.run(self._conversation.thread)
 
     async def branches(self, message: Message | str) -> list[Message]:
         """Return a message and those that stand beside it; see `Chat.branches`."""
-        return await in_thread(partial(self._conversation.branches, message))
+        return await self._hop.run(partial(self._conversation.branches, message))
 
     async def select(self, message: Message | str) -> None:
         """Have the branch in use end at a message; see `Chat.select`."""
-        await in_thread(partial(self._conversation.select, message))
+        await self._hop.run(partial(self._conversation.select, message))
 
     async def rename(self, title: str) -> None:
         """Give the chat a title; see `Chat.rename`."""
-        await in_thread(partial(self._conversation.rename, title))
+        await self._hop.run(partial(self._conversation.rename, title))
 
     async def hide(self) -> None:
         """Leave the chat out of lists; see `Chat.hide`."""
-        await in_thread(partial(self._conversation.update, hidden=True))
+        await self._hop.run(partial(self._conversation.update, hidden=True))
 
     async def show(self) -> None:
         """Have the chat in lists again; see `Chat.show`."""
-        await in_thread(partial(self._conversation.update, hidden=False))
+        await self._hop.run(partial(self._conversation.update, hidden=False))
 
     async def allow_data_use(self, allowed: bool = True) -> None:
         """Opt in to the use of the chat for training, or out of it; see `Chat.allow_data_use`."""
-        await in_thread(partial(self._conversation.allow_data_use, allowed))
+        await self._hop.run(partial(self._conversation.allow_data_use, allowed))
 
     async def delete(self) -> bool:
         """Delete the chat, and return whether it is gone already; see `Chat.delete`."""
-        return await in_thread(self._conversation.delete)
+        return await self._hop.run(self._conversation.delete)
 
     async def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """Return the chat as text, which `Transcript.parse` reads; see `Chat.export`."""
-        return await in_thread(partial(self._conversation.export, format))
+        return await self._hop.run(partial(self._conversation.export, format))
 
     async def vote(self, message: Message | str, score: int) -> None:
         """Say that an answer is good, bad or neither; see `Chat.vote`."""
-        await in_thread(partial(self._conversation.vote, message, score))
+        await self._hop.run(partial(self._conversation.vote, message, score))
 
     async def evaluate(self, message: Message | str, inferior: Sequence[Message | str]) -> None:
         """Say that a draft is better than others; see `Chat.evaluate`."""
-        await in_thread(partial(self._conversation.evaluate, message, inferior))
+        await self._hop.run(partial(self._conversation.evaluate, message, inferior))
 
     async def report(self, message: Message | str, reason: str, report_type: ReportType = "feedback") -> None:
         """Report an answer to those who run the server; see `Chat.report`."""
-        await in_thread(partial(self._conversation.report, message, reason, report_type))
+        await self._hop.run(partial(self._conversation.report, message, reason, report_type))
 
 
 class AsyncChatList(AsyncIterator[ChatInfo]):
     """The chats of a user, asked for page by page as they are iterated: `ChatList` for async code."""
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Walk, hop: Hop) -> None:
         self._walk = walk
+        self._hop = hop
         self._chats: Iterator[ChatInfo] = iter(())
 
     def __repr__(self) -> str:
@@ -139,14 +141,14 @@ class AsyncChatList(AsyncIterator[ChatInfo]):
         while True:
             for chat in self._chats:
                 return chat
-            page = await in_thread(self._walk.ask)
+            page = await self._hop.run(self._walk.ask)
             if page is None:
                 raise StopAsyncIteration
             self._chats = self._walk.go_on(page)
 
     async def pages(self) -> AsyncIterator[ChatPage]:
         """Yield the pages that are left; see `ChatList.pages`."""
-        while (page := await in_thread(self._walk.ask)) is not None:
+        while (page := await self._hop.run(self._walk.ask)) is not None:
             self._walk.go_on(page)
             if page.chats:
                 yield page

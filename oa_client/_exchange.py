@@ -10,7 +10,6 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 from ._cleanup import GRACE, Cleanup, finish_all
@@ -21,7 +20,7 @@ from ._models import Timeout
 from ._retry import Retry
 from ._transport import Body, Interrupt, Interrupted, Transport
 from ._wire import Call, Surface
-from ._workers import Workers
+from ._workers import NoThread, Workers
 
 #: seconds to connect and without a byte, for calls that are made when time is up or nobody waits for their result.
 LATE_LIMIT = 5.0
@@ -96,12 +95,12 @@ class Exchange:
         made: concurrent.futures.Future[str] = concurrent.futures.Future()
         try:
             self._is_creating = True
+            workers.run(self._create_chat, made)
             try:
-                workers.run(partial(_fulfil, made, self._create_chat))
-            except RuntimeError:
+                return made.result()
+            except NoThread:
                 # At the interpreter's exit.
                 return self._create_chat()
-            return made.result()
         except BaseException:
             if not made.done():
                 self.stop()
@@ -248,13 +247,6 @@ class Exchange:
         if self.is_strict and isinstance(error, APIError) and error.detail:
             error.args = (error.detail,)
         return error
-
-
-def _fulfil(made: concurrent.futures.Future[_T], function: Callable[[], _T]) -> None:
-    try:
-        made.set_result(function())
-    except BaseException as error:
-        made.set_exception(error)
 
 
 def snapshot(items: weakref.WeakSet[_T]) -> list[_T]:

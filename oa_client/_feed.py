@@ -6,17 +6,17 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
+from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
-from ._errors import TransportError
+from ._errors import OAError, TransportError
 from ._events import Event
 from ._exchange import Exchange
 from ._fork import forget_in_children
+from ._loop import Loop
 from ._poller import Poller
 from ._reply import Pause, Reply
 from ._workers import Workers
@@ -64,10 +64,8 @@ class Feed:
         self._lock = threading.RLock()
         self._is_full = False
         self._bytes_limit = 0
-        # Events, or futures of asyncio.
         self._waiters: list[Any] = []
-        self._new_waiter: Callable[[], Any] = anyio.Event
-        self._post: Callable[[Callable[[], object]], object] | None = None
+        self._loop: Loop | None = None
         self._rested = 0.0
         forget_in_children(self)
 
@@ -75,30 +73,34 @@ class Feed:
 
     def launch(self) -> None:
         """Open the reply; to be called in the event loop that the items go to."""
-        token: Any = anyio.lowlevel.current_token()
-        # anyio's own way into the loop waits until it is there, which doubles the cost of a token.
-        loop = getattr(token, "native_token", token)
-        self._post = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
-        # On asyncio an event costs three times as much as the future in it.
-        self._new_waiter = getattr(loop, "create_future", anyio.Event)
+        self._loop = Loop()
         self._start_thread()
 
     @property
     def launched(self) -> bool:
         """Whether `launch()` was called."""
-        return self._post is not None
+        return self._loop is not None
 
     async def wait(self, until: Callable[[], object]) -> None:
-        """Wait until something is true; it is looked at whenever there is news and somebody waits."""
+        """
+        Wait until something is true; it is looked at whenever there is news and somebody waits.
+
+        Raises:
+            RuntimeError: if `launch()` was called in another event loop.
+        """
+        loop = self._loop
+        assert loop is not None  # noqa: S101 - it was launched
         while not until():
+            loop.check()
             started = monotonic()
             if started - self._rested < REST:
                 await anyio.sleep(REST)
-            waiter = self._new_waiter()
-            self._waiters.append(waiter)
+            waiter = loop.new_waiter()
+            with self._lock:
+                self._waiters.append(waiter)
             # News that came before the reader could see the waiter.
             if not until():
-                await (waiter.wait() if isinstance(waiter, anyio.Event) else waiter)
+                await waiter
             now = monotonic()
             self._rested = now if now - started < REST else 0.0
 
@@ -183,12 +185,9 @@ class Feed:
                 self._start_thread()
         except (RuntimeError, OSError) as error:
             # No thread can be started, or there are too many open files.
-            failure = TransportError(f"the reply cannot be read on: {error}")
-            failure.__cause__ = error
-            if self._exchange is not None and self.reply is not None:
-                self._exchange.describe(failure, self.reply.text)
-            self.fail(failure)
-            wake([self])
+            problem = TransportError(f"the reply cannot be read on: {error}")
+            problem.__cause__ = error
+            self._break_off(problem)
         if pause is Pause.ROOM:
             self._is_full = True
             # The consumer may have taken all of it, or have gone, before it could see that.
@@ -218,7 +217,21 @@ class Feed:
         self.settle(Pause.BYTES if self._is_polled else Pause.CALL)
 
     def _start_thread(self) -> None:
-        self._workers.run(self._run)
+        result: Future[None] = Future()
+        result.add_done_callback(self._see)
+        self._workers.run(self._run, result)
+
+    def _see(self, result: Future[None]) -> None:
+        error = result.exception()
+        if error is not None:
+            # No thread can be started.
+            self._break_off(error)
+
+    def _break_off(self, error: BaseException) -> None:
+        if self._exchange is not None and isinstance(error, OAError):
+            self._exchange.describe(error, self.reply.text if self.reply is not None else "")
+        self.fail(error)
+        wake([self])
 
     def _run(self) -> None:
         if self._source is None:
@@ -263,26 +276,18 @@ def wake(feeds: Sequence[Feed]) -> None:
 
     Whoever is woken looks again for itself, and comes back if there is nothing for it.
     """
-    loops: dict[Any, tuple[list[Feed], list[Any]]] = {}
+    loops: dict[Loop, tuple[list[Feed], list[Any]]] = {}
     for feed in feeds:
-        waiters, feed._waiters = feed._waiters, []
-        if waiters:
-            there, waiting = loops.setdefault(feed._post, ([], []))
+        with feed._lock:
+            waiters, feed._waiters = feed._waiters, []
+        if waiters and feed._loop is not None:
+            there, waiting = loops.setdefault(feed._loop, ([], []))
             there.append(feed)
             waiting.extend(waiters)
-    for post, (there, waiting) in loops.items():
+    for loop, (there, waiting) in loops.items():
         try:
-            post(partial(_set, waiting))
+            loop.set(waiting)
         except RuntimeError:
             # The event loop is over.
             for feed in there:
                 feed.stop()
-
-
-def _set(waiters: Sequence[Any]) -> None:
-    for waiter in waiters:
-        if isinstance(waiter, anyio.Event):
-            waiter.set()
-        elif not waiter.done():
-            # Not one whose task was cancelled.
-            waiter.set_result(None)

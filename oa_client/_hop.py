@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
 
-import anyio
-import anyio.to_thread
+import anyio.lowlevel
 
 from ._engine import note_exchange
-from ._errors import OAError
 from ._exchange import Exchange
+from ._loop import Loop
+from ._workers import Workers
 
 _T = TypeVar("_T")
 
 
-async def in_thread(function: Callable[[], _T]) -> _T:
-    """Run a blocking call in a thread; when the caller is cancelled, stop what it does."""
-    exchanges: list[Exchange] = []
-    is_abandoned = False
+class Hop:
+    """
+    The way of an event loop into the threads of a client.
 
-    def note(exchange: Exchange) -> None:
-        exchanges.append(exchange)
-        if is_abandoned:
-            # The call had another one to make.
-            exchange.stop()
+    Not anyio's: that would start threads in the event loop, and a call that is abandoned would keep the program from
+    ending.
+    """
 
-    token = note_exchange.set(note)
-    try:
-        # A limiter of its own for each call: none waits for another, nor for anybody else's threads.
-        return await anyio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
-    except OAError:
-        raise
-    except BaseException:
-        is_abandoned = True
-        for exchange in list(exchanges):
-            exchange.stop()
-            exchange.clean_up()
-        raise
-    finally:
-        note_exchange.reset(token)
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    async def run(self, function: Callable[[], _T]) -> _T:
+        """Run a blocking call in a thread; when the caller is cancelled, stop what it does, and drop its result."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        exchanges: list[Exchange] = []
+        is_abandoned = False
+
+        def note(exchange: Exchange) -> None:
+            exchanges.append(exchange)
+            if is_abandoned:
+                # The call had another one to make.
+                exchange.stop()
+
+        context = copy_context()
+        context.run(note_exchange.set, note)
+        loop = Loop()
+        waiter = loop.new_waiter()
+        result: Future[_T] = Future()
+        result.add_done_callback(partial(_arrive, loop, waiter))
+        self._workers.run(partial(context.run, function), result)
+        try:
+            await waiter
+        except BaseException:
+            is_abandoned = True
+            for exchange in list(exchanges):
+                exchange.stop()
+                exchange.clean_up()
+            raise
+        try:
+            return result.result()
+        finally:
+            # An error of the thread knows this frame.
+            del result
+
+
+def _arrive(loop: Loop, waiter: Any, _: object) -> None:
+    with contextlib.suppress(RuntimeError):
+        # The event loop may be over.
+        loop.set([waiter])

@@ -39,6 +39,7 @@ from oa_client import (
     TokenEvent,
     TransportTimeout,
 )
+from oa_client._loop import Loop
 
 from .scripted import (
     EventWriter,
@@ -760,7 +761,7 @@ async def test_feeds_of_a_loop_that_is_gone_end(anyio_backend_name: str, script:
         streams.append(stream)
         await anext(stream)
         # It waits when the loop ends.
-        stream._feed._waiters.append(anyio.Event())
+        stream._feed._waiters.append(Loop().new_waiter())
 
     made = AsyncClient(script.url, **script.credentials)
     await in_thread(partial(anyio.run, use, backend=anyio_backend_name))

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
@@ -28,6 +27,7 @@ from oa_client import (
     OAError,
 )
 from oa_client._conversation import Conversation
+from oa_client._loop import Loop
 
 from .scripted import Connection, EventWriter, Handler, OpenAssistantScript, Request, Surface
 from .test_async import cancel_when, hello_and_silence, in_thread
@@ -230,8 +230,9 @@ async def test_loop_goes_on_while_a_call_hangs(
         connection.wait(released)
         good(connection, request)
 
+    before = script.calls.count(route)
+
     async def release() -> None:
-        before = script.calls.count(route)
         await in_thread(script.wait_until, lambda: script.calls.count(route) > before)
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
@@ -395,8 +396,10 @@ async def test_cancelled_between_creation_and_delivery(
 
     def create_and_cancel(*arguments: Any) -> Conversation:
         made = create(*arguments)
-        anyio.from_thread.run_sync(scope.cancel)
+        loop.post(scope.cancel)
         return made
+
+    loop = Loop()
 
     monkeypatch.setattr(Conversation, "create", create_and_cancel)
     async with AsyncClient(script.url, **script.credentials) as client:
@@ -469,7 +472,7 @@ async def test_two_event_loops(script: OpenAssistantScript, anyio_backend: str) 
     """One chat can be used in an event loop of asyncio and in one of trio at the same time, and in a thread."""
     client = AsyncClient(script.url, **script.credentials)
     conversation = (await client.create_chat())._conversation
-    chats = {name: AsyncChat(conversation, client._open) for name in ("asyncio", "trio")}
+    chats = {name: AsyncChat(conversation, client._open, client._hop) for name in ("asyncio", "trio")}
     errors: list[BaseException] = []
 
     def use(name: str) -> None:

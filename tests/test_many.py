@@ -63,7 +63,7 @@ def threads_since(before: set[threading.Thread]) -> list[str]:
     """Return the names of the client's threads that are new, once those that have opened a reply are gone."""
     deadline = monotonic() + PATIENCE / 4
     for thread in set(threading.enumerate()) - before:
-        if thread.name == "oa-client worker":
+        if thread.name in ("oa-client worker", "oa-client starter"):
             # It has handed over its first token, and ends, if it does not read the rest.
             thread.join(max(0.0, deadline - monotonic()))
     names = [thread.name for thread in set(threading.enumerate()) - before]

@@ -28,14 +28,14 @@ ORDER = [
     *("_fork", "_cookies", "_credentials", "_store", "_target", "_clock", "_sse", "_transport", "_workers"),
     *("_retry", "_cleanup", "_exchange", "_turns", "_reply", "_stream", "_engine", "_browser", "_login"),
     *("_branch", "_record", "_conversation", "_listing", "_chat", "_client"),
-    *("_poller", "_feed", "_hop", "_async_stream", "_async_chat", "_async"),
+    *("_poller", "_loop", "_feed", "_hop", "_async_stream", "_async_chat", "_async"),
     *("__init__", "provider", "_terminal", "_cli", "__main__"),
 ]
 HOMES = {
     "sseclient": {"_sse"},
     "urllib3": {"_transport"},
     "requests": {"_transport", "_errors", "_client", "_async"},  # in the clients for the type of `session=`
-    "anyio": {"_feed", "_hop", "_async_stream"},
+    "anyio": {"_loop", "_feed", "_hop", "_async_stream"},
     "browser_cookie3": {"_browser"},
     "click": {"_cli"},
     "rich": {"_cli"},
