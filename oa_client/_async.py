@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,14 +24,14 @@ from ._conversation import Conversation
 from ._cookies import Cookies
 from ._credentials import TrustedClient
 from ._engine import JOIN_LIMIT
-from ._exchange import Exchange, snapshot
+from ._exchange import snapshot
 from ._feed import Feed, wake
 from ._hop import Hop
 from ._listing import Walk
 from ._models import Message, ModelInfo, Plugin, Sampling, Timeout, User
 from ._poller import Poller
 from ._question import AnswerOptions, Messages, merge_options, read_question
-from ._reply import Reply
+from ._reply import Opening
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -132,7 +132,7 @@ class AsyncClient:
         question = read_question(messages, options, self._client._options)
         return self._open(partial(self._client._engine.ask, question, keep))
 
-    def _open(self, start: Callable[[Callable[[Exchange], object]], Reply]) -> AsyncStream:
+    def _open(self, start: Opening) -> AsyncStream:
         feed = Feed(start, self._poller, self._client._engine.workers)
         self._feeds.add(feed)
         return AsyncStream(feed)

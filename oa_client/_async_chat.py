@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from ._async_items import AsyncItems
 from ._async_stream import AsyncStream
-from ._conversation import Conversation, Opening
+from ._conversation import Conversation
 from ._hop import Hop
 from ._listing import Walk
 from ._models import ChatInfo, ChatPage, Message
 from ._question import AnswerOptions, Messages
 from ._record import ReportType
+from ._reply import Opening
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -146,9 +148,13 @@ class AsyncChatList(AsyncIterator[ChatInfo]):
                 raise StopAsyncIteration
             self._chats = self._walk.go_on(page)
 
-    async def pages(self) -> AsyncIterator[ChatPage]:
+    def pages(self) -> AsyncIterator[ChatPage]:
         """Yield the pages that are left; see `ChatList.pages`."""
+        return AsyncItems(self._next_page)
+
+    async def _next_page(self) -> ChatPage:
         while (page := await self._hop.run(self._walk.ask)) is not None:
             self._walk.go_on(page)
             if page.chats:
-                yield page
+                return page
+        raise StopAsyncIteration

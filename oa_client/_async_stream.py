@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio.lowlevel
 
+from ._async_items import AsyncItems
 from ._events import Event, MessageEvent, TokenEvent
 from ._feed import Feed
 from ._models import Message
@@ -37,7 +38,7 @@ class AsyncStream(AsyncGenerator[str, None]):
 
     def __repr__(self) -> str:
         state = "complete" if self._message else "closed" if self._closed else "open" if self._feed.reply else "new"
-        return f"<AsyncStream of message {self.message_id}: {state}>"
+        return f"<{type(self).__name__} of message {self.message_id}: {state}>"
 
     @property
     def chat_id(self) -> str | None:
@@ -58,9 +59,6 @@ class AsyncStream(AsyncGenerator[str, None]):
     @property
     def message(self) -> Message | None:
         """The final message, in full; None until it has come."""
-        if self._message is None and self._feed.ended and not self._items and self._feed.reply is not None:
-            # The message came, and then the chat could not be deleted, where that is an error.
-            return self._feed.reply.message
         return self._message
 
     @property
@@ -106,6 +104,9 @@ class AsyncStream(AsyncGenerator[str, None]):
         finally:
             self._is_read = False
         if not self._items:
+            if not self._closed and feed.reply is not None:
+                # It came without its event if then the chat could not be deleted, where that is an error.
+                self._message = feed.reply.message
             error, feed.error = feed.error, None
             if error is not None and not self._closed:
                 raise error
@@ -129,17 +130,16 @@ class AsyncStream(AsyncGenerator[str, None]):
         self._feed.stop()
         self._feed.clean_up()
 
-    async def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncIterator[Event]:
         """Yield every event of the reply, the `MessageEvent` last; see `Stream.events`."""
-        while True:
-            self._credit -= 1
-            if not self._items or self._credit <= 0:
-                try:
-                    await self._fill()
-                except StopAsyncIteration:
-                    return
-            item = self._take()
-            yield TokenEvent(item) if isinstance(item, str) else item
+        return AsyncItems(self._next_event)
+
+    async def _next_event(self) -> Event:
+        self._credit -= 1
+        if not self._items or self._credit <= 0:
+            await self._fill()
+        item = self._take()
+        return TokenEvent(item) if isinstance(item, str) else item
 
     async def finish(self) -> Message:
         """
@@ -184,7 +184,7 @@ class AsyncStream(AsyncGenerator[str, None]):
         except BaseException:
             self._stop()
             raise
-        if self._feed.reply is None and self._feed.error is not None:
+        if self._feed.reply is None and self._feed.error is not None and not self._closed:
             error, self._feed.error = self._feed.error, None
             raise error
         return self

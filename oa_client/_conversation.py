@@ -20,13 +20,10 @@ from ._fork import forget_in_children
 from ._models import Message, did_you_mean, show
 from ._question import AnswerOptions, Messages, Question, check_id, read_options, read_question
 from ._record import Record, find, id_of
-from ._reply import Outcome, Reply
+from ._reply import Opening, Outcome, Reply
 from ._transcript import Transcript
 from ._tree import Tree
 from ._turns import Turns
-
-#: Opens a reply; is given a function to be told of the exchange.
-Opening = Callable[[Callable[[Exchange], object]], Reply]
 
 EXPORT_FORMATS = ("json", "markdown")
 _log = logging.getLogger("oa_client")

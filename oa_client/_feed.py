@@ -18,7 +18,7 @@ from ._exchange import Exchange
 from ._fork import forget_in_children
 from ._loop import Loop
 from ._poller import Poller
-from ._reply import Pause, Reply
+from ._reply import Opening, Pause, Reply
 from ._workers import Workers
 
 #: items; how far to read ahead of a consumer that is busy.
@@ -46,9 +46,7 @@ class Feed:
         workers: of the client.
     """
 
-    def __init__(
-        self, start: Callable[[Callable[[Exchange], None]], Reply], poller: Poller[Feed], workers: Workers
-    ) -> None:
+    def __init__(self, start: Opening, poller: Poller[Feed], workers: Workers) -> None:
         self.items: deque[str | Event] = deque()
         self.reply: Reply | None = None
         self.error: BaseException | None = None

@@ -179,6 +179,9 @@ class Reply:
             if rest:
                 self._text.write(rest)
                 yield rest
+                if not waits:
+                    # Somebody else may go on with it.
+                    yield Pause.CALL
             self.outcome.message = final
             undeleted = self._finish()
             if undeleted is not None and self.exchange.is_strict:
@@ -435,6 +438,10 @@ class Reply:
         """Read the body to its end and delete the chat: the answer is final. Never fails, but may return why."""
         self._body.drain()
         return self.exchange.delete_chat()
+
+
+#: Opens a reply; is given a function to be told of the exchange.
+Opening = Callable[[Callable[[Exchange], object]], Reply]
 
 
 def _bare(text: str) -> str:

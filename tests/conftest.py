@@ -17,8 +17,8 @@ _VARIABLES = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
 
-#: The process's local server, and the idle workers that event loops keep.
-_LASTING_THREADS = ("oa-client local server", "AnyIO worker", "Trio thread")
+#: The process's local server, and the threads that trio keeps; those that work have another name.
+_LASTING_THREADS = ("oa-client local server", "Trio thread")
 
 
 @pytest.fixture(autouse=True)

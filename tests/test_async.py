@@ -8,6 +8,7 @@ import contextlib
 import gc
 import inspect
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,14 +33,21 @@ from oa_client import (
     GenerationError,
     IncompleteReplyError,
     MessageEvent,
+    OAError,
     PendingEvent,
     RateLimitError,
     Stream,
     Timeout,
     TokenEvent,
+    TransportError,
     TransportTimeout,
 )
+from oa_client._cleanup import Cleanup
+from oa_client._exchange import Exchange
+from oa_client._feed import Feed
 from oa_client._loop import Loop
+from oa_client._record import Record
+from oa_client._reply import Pause
 
 from .scripted import (
     EventWriter,
@@ -47,6 +55,7 @@ from .scripted import (
     OpenAssistantScript,
     ScriptedServer,
     Surface,
+    chat_json,
     json_response,
     reply,
     stall,
@@ -464,11 +473,383 @@ async def test_cancelling_aclose(script: OpenAssistantScript) -> None:
     assert script.deleted_chats == ["c1"]
 
 
+async def test_cancelling_aclose_keeps_nobody(anyio_backend_name: str, surface: Surface) -> None:
+    """A program whose aclose() was cancelled ends soon, whatever that was to wait for."""
+    program = """
+import sys
+
+import anyio
+
+import oa_client._cleanup
+from oa_client import AsyncClient
+
+oa_client._cleanup.EXIT_TIMEOUT = 0.1
+
+
+async def main():
+    client = AsyncClient(sys.argv[1], **{sys.argv[2]: sys.argv[3]})
+    stream = client.stream("Hi")
+    print(await anext(stream))
+    with anyio.move_on_after(0.1):
+        await client.aclose(1000)
+
+
+anyio.run(main, backend=sys.argv[4])
+"""
+    with OpenAssistantScript(surface) as script:
+        script.message_state = "in_progress"
+        script.events = hello_and_silence
+        ((name, value),) = script.credentials.items()
+        command = [sys.executable, "-c", program, script.url, name, str(value), anyio_backend_name]
+        done = await in_thread(
+            partial(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+        )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("Hello\n", "", 0)
+
+
+async def test_closing_that_is_given_up(
+    script: OpenAssistantScript, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A close() that nobody waits for any more leaves the clean-up to the next, also when its own time is up."""
+
+    class GivenUp(threading.Event):
+        """Is set between the first look and the next."""
+
+        def is_set(self) -> bool:
+            was_set = super().is_set()
+            self.set()
+            return was_set
+
+    script.message_state = "in_progress"
+    script.events = hello_and_silence
+    stream = client.stream("Hi")
+    await anext(stream)
+    await stream.aclose()
+    await in_thread(script.wait_until, lambda: script.chats["c1"].hidden)
+    with monkeypatch.context() as patch:
+        # Its time is up at once, and the clean-up has more.
+        patch.setattr(Cleanup, "_has_ended", lambda *_: False)
+        await in_thread(client.wrapped._engine.close, 60, GivenUp())
+    closing = anyio.Event()
+    left: list[tuple[str, ...]] = []
+
+    async def close() -> None:
+        closing.set()
+        left.append(await client.aclose(60))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(close)
+        await closing.wait()
+        script.message_state = "complete"
+
+    assert left == [()]
+    assert script.deleted_chats == ["c1"]
+
+
+async def test_timeout_of_aclose_is_checked_first(script: OpenAssistantScript, client: AsyncClient) -> None:
+    """A wrong argument is told before anything is closed."""
+    stream = client.stream("Hi")
+    async with stream:
+        with pytest.raises(ConfigurationError, match="timeout"):
+            await client.aclose(-1)
+
+        assert str(await stream.finish()) == "Hello world"
+
+
+async def test_cancelling_in_the_middle_of_a_call_with_many_requests(
+    script: OpenAssistantScript, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that is cancelled between two of its requests makes no other."""
+    first_is_done, is_cancelled, second_is_over = threading.Event(), threading.Event(), threading.Event()
+    original = Record.delete
+
+    def delete(record: Record) -> bool:
+        if first_is_done.is_set():
+            try:
+                return original(record)
+            finally:
+                second_is_over.set()
+        done = original(record)
+        first_is_done.set()
+        assert is_cancelled.wait(20)
+        return done
+
+    for _ in range(3):
+        await client.ask("Hi", keep=True)
+    for number in (1, 2, 3):
+        script.change_message(f"m{number}", state="complete")
+    monkeypatch.setattr(Record, "delete", delete)
+    await cancel_when(lambda: first_is_done.wait(20), client.delete_all_chats)
+    is_cancelled.set()
+    assert await in_thread(second_is_over.wait, 20)
+
+    assert len(script.deleted_chats) == 1
+
+
+async def test_many_calls_that_hang_delay_nobody() -> None:
+    """Forty-five calls wait for their answers at the same time, and leave anyio's forty threads to others."""
+    with ScriptedServer(stall) as server:
+        async with AsyncClient(server.url, token="t") as client, anyio.create_task_group() as group:
+            for _ in range(45):
+                group.start_soon(client.list_models)
+            await in_thread(server.wait_until, lambda: len(server.requests) == 45)
+            group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("what", ["streams", "calls"])
+async def test_burst_starts_no_thread_in_the_loop(
+    script: OpenAssistantScript, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many begin at once, the event loop starts the one thread that starts the others."""
+    loop_thread = threading.get_ident()
+    original = threading.Thread.start
+    started: list[str] = []
+
+    def start(thread: threading.Thread) -> None:
+        if threading.get_ident() == loop_thread and thread.name.startswith("oa-client"):
+            started.append(thread.name)
+        original(thread)
+
+    async def use(client: AsyncClient) -> None:
+        await (client.ask("Hi") if what == "streams" else client.list_chats().__anext__())
+
+    script.on_chats = lambda connection, _: script.send_json(
+        connection, {"chats": [chat_json("c1")], "next": None, "prev": None}
+    )
+    monkeypatch.setattr(threading.Thread, "start", start)
+    async with (
+        AsyncClient(script.url, **script.credentials, serialize=False) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(50):
+            group.start_soon(use, client)
+
+    assert set(started) == {"oa-client starter"}
+
+
+async def test_no_thread_can_be_started(
+    script: OpenAssistantScript, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream and a call raise if there can be no thread for them, and nothing hangs."""
+    original = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name.startswith("oa-client"):
+            raise RuntimeError("can't start new thread")
+        original(thread)
+
+    stream = client.stream("Hi")
+    with monkeypatch.context() as patch, anyio.fail_after(60):
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(TransportError, match="can't start new thread"):
+            await anext(stream)
+        with pytest.raises(TransportError, match="can't start new thread"):
+            await client.list_models()
+        await stream.aclose()
+
+    assert [text async for text in stream] == []
+    assert script.calls == []
+    assert str(await client.ask("Hi")) == "Hello world"
+
+
+async def test_cancelling_who_waits_for_a_stream_that_is_held(script: OpenAssistantScript, client: AsyncClient) -> None:
+    """A stream whose reader is cancelled is closed, though somebody holds it."""
+    script.events = hello_and_silence
+    script.message_state = "complete"
+    stream = client.stream("Hi")
+    await anext(stream)
+    await cancel_when(lambda: spin_until(lambda: stream._feed._waiters), stream.__anext__)
+    await in_thread(script.wait_until, lambda: script.deleted_chats == ["c1"])
+
+    assert repr(stream) == "<AsyncStream of message m1: closed>"
+
+
+async def test_message_of_a_stream_that_was_left(script: OpenAssistantScript, client: AsyncClient) -> None:
+    """A stream that is closed before its end has no message, though that has come."""
+    stream = client.stream("Hi")
+    await anext(stream)
+    await in_thread(spin_until, lambda: stream._feed.ended)
+    await stream.aclose()
+    with pytest.raises(IncompleteReplyError):
+        await stream.finish()
+
+    assert (stream.text, stream.message, stream.diverged) == ("Hello", None, False)
+
+
+async def test_closing_while_another_task_enters(script: OpenAssistantScript, client: AsyncClient) -> None:
+    """A stream that one task closes while another opens it is entered, and empty."""
+    released = threading.Event()
+    _stall_at("create", released)(script)
+    stream = client.stream("Hi")
+    seen: list[list[str]] = []
+
+    async def use() -> None:
+        async with stream:
+            seen.append([text async for text in stream])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(use)
+        await in_thread(script.wait_until, lambda: "create" in script.calls)
+        await anyio.lowlevel.checkpoint()
+        stream._stop()
+        released.set()
+
+    assert seen == [[]]
+
+
+async def test_aclose_waits_for_the_reader(
+    script: OpenAssistantScript, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When aclose() of a stream returns, nobody reads it any more."""
+    may_end = threading.Event()
+    original = Feed._end
+
+    def end(feed: Feed) -> None:
+        assert may_end.wait(20)
+        original(feed)
+
+    script.events = hello_and_silence
+    script.message_state = "complete"
+    stream = client.stream("Hi")
+    await anext(stream)
+    monkeypatch.setattr(Feed, "_end", end)
+    is_closed = False
+
+    async def close() -> None:
+        nonlocal is_closed
+        await stream.aclose()
+        is_closed = True
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(close)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        was_closed = is_closed
+        may_end.set()
+
+    assert not was_closed
+    assert stream._feed.ended
+
+
+async def test_consumer_that_catches_up_at_the_wrong_moment(
+    script: OpenAssistantScript, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that stops since its consumer is behind goes on, also if that has taken everything meanwhile."""
+    original = Feed.settle
+    is_full, may_settle = threading.Event(), threading.Event()
+
+    def settle(feed: Feed, pause: Pause | None) -> None:
+        if pause is Pause.ROOM:
+            is_full.set()
+            assert may_settle.wait(20)
+        original(feed, pause)
+
+    async def read() -> None:
+        tokens.extend([text async for text in stream])
+
+    monkeypatch.setattr(Feed, "settle", settle)
+    script.tokens = ["x"] * 1_500
+    tokens: list[str] = []
+    stream = client.stream("Hi")
+    with anyio.fail_after(60):
+        async with stream, anyio.create_task_group() as group:
+            await in_thread(is_full.wait, 20)
+            group.start_soon(read)
+            await in_thread(spin_until, lambda: not stream._items and stream._feed._waiters)
+            may_settle.set()
+
+    assert len(tokens) == 1_500
+
+
+async def test_chat_is_not_deleted_by_the_one_who_reads_all(
+    script: OpenAssistantScript, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads for all streams never makes a call, also if the consumer was behind at the very end."""
+    original = Exchange.delete_chat
+    names: list[str] = []
+
+    def delete_chat(exchange: Exchange) -> OAError | None:
+        names.append(threading.current_thread().name)
+        return original(exchange)
+
+    monkeypatch.setattr("oa_client._feed.READ_AHEAD", 4)
+    monkeypatch.setattr(Exchange, "delete_chat", delete_chat)
+    script.tokens = ["x"] * 3
+    script.final_text = "xxx, and more"
+    async with client.stream("Hi") as stream:
+        await in_thread(spin_until, lambda: stream._feed._is_full)
+        await stream.finish()
+
+    assert stream.text == "xxx, and more"
+    assert names == ["oa-client worker"]
+
+
+async def test_iterators_that_are_left_need_no_closing(script: OpenAssistantScript, client: AsyncClient) -> None:
+    """Events and pages that are left with `break` warn of nothing, on whatever loop."""
+    script.message_state = "complete"
+    script.on_chats = lambda connection, _: script.send_json(
+        connection, {"chats": [chat_json("c1")], "next": None, "prev": None}
+    )
+    async for _ in client.stream("Hi").events():
+        break
+    async for _ in client.list_chats().pages():
+        break
+    gc.collect()
+
+    assert await client.aclose() == ()
+
+
+async def test_stream_of_another_event_loop(anyio_backend_name: str, script: OpenAssistantScript) -> None:
+    """Who waits for a stream in another event loop than it was opened in is told so."""
+    streams: list[AsyncStream] = []
+
+    async def begin() -> None:
+        streams.append(made.stream("Hi"))
+        await anext(streams[0])
+
+    async def go_on() -> None:
+        with anyio.fail_after(20), pytest.raises(RuntimeError, match="opened in another event loop"):
+            await anext(streams[0])
+
+    script.events = hello_and_silence
+    script.message_state = "complete"
+    made = AsyncClient(script.url, **script.credentials)
+    for function in (begin, go_on):
+        await in_thread(partial(anyio.run, function, backend=anyio_backend_name))
+
+    assert await made.aclose() == ()
+
+
+async def test_cancelling_a_handshake() -> None:
+    """While a server does not answer the TLS hello the loop goes on, and whoever waits is released when cancelled."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        async with AsyncClient(url, token="t", timeout=60) as client:
+            for work in (partial(client.ask, "Hi"), client.list_models):
+                accepted: list[socket.socket] = []
+
+                def has_hello(accepted: list[socket.socket] = accepted) -> None:
+                    accepted.append(listener.accept()[0])
+                    assert accepted[0].recv(1)
+
+                await cancel_when(has_hello, work)
+
+                def is_left(sock: socket.socket) -> None:
+                    with sock, contextlib.suppress(ConnectionError):
+                        while sock.recv(4096):
+                            pass
+
+                await in_thread(is_left, accepted[0])
+
+
 async def test_cancelling_list_models() -> None:
     """A task that waits for the models is released when cancelled, and the thread with it."""
     with ScriptedServer(stall) as server:
         async with AsyncClient(server.url, token="t") as client:
             await cancel_when(lambda: server.wait_until(lambda: server.requests), client.list_models)
+            # By the cancelling: aclose() would end it too.
+            await in_thread(server.wait_until, lambda: server.open_connections == 0)
 
 
 async def test_timeouts_of_ours_and_of_the_loop(script: OpenAssistantScript) -> None:
@@ -611,7 +992,7 @@ async def test_stop_between_opening_and_reading(script: OpenAssistantScript, cli
     stream = client.stream("Hi")
     start = stream._feed._start
 
-    def start_and_stop(note: Callable[[Any], None]) -> Any:
+    def start_and_stop(note: Callable[[Any], object]) -> Any:
         opened = start(note)
         stream._feed.stop()
         return opened
@@ -748,7 +1129,8 @@ async def test_feeds_of_a_loop_that_is_gone_end(anyio_backend_name: str, script:
         stream.token("Hello")
         stream.wait(released)
         with contextlib.suppress(Exception):
-            for _ in range(100):
+            # More than is read ahead.
+            for _ in range(3_000):
                 stream.token("x")
             stream.message()
 
@@ -760,11 +1142,13 @@ async def test_feeds_of_a_loop_that_is_gone_end(anyio_backend_name: str, script:
         stream = made.stream("Hi")
         streams.append(stream)
         await anext(stream)
-        # It waits when the loop ends.
-        stream._feed._waiters.append(Loop().new_waiter())
+        waiters.append(Loop().new_waiter())
 
+    waiters: list[Any] = []
     made = AsyncClient(script.url, **script.credentials)
     await in_thread(partial(anyio.run, use, backend=anyio_backend_name))
+    # As if somebody had waited when the loop ended.
+    streams[0]._feed._waiters += waiters
     released.set()
     await in_thread(spin_until, lambda: streams[0]._feed.ended)
 

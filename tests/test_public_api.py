@@ -28,7 +28,7 @@ ORDER = [
     *("_fork", "_cookies", "_credentials", "_store", "_target", "_clock", "_sse", "_transport", "_workers"),
     *("_retry", "_cleanup", "_exchange", "_turns", "_reply", "_stream", "_engine", "_browser", "_login"),
     *("_branch", "_record", "_conversation", "_listing", "_chat", "_client"),
-    *("_poller", "_loop", "_feed", "_hop", "_async_stream", "_async_chat", "_async"),
+    *("_poller", "_loop", "_feed", "_hop", "_async_items", "_async_stream", "_async_chat", "_async"),
     *("__init__", "provider", "_terminal", "_cli", "__main__"),
 ]
 HOMES = {

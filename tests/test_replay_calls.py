@@ -238,7 +238,6 @@ async def _first(pages: Any) -> ChatPage | None:
         page: ChatPage | None = next(pages, None)
         return page
     async for page in pages:
-        await pages.aclose()
         return page
     return None
 
