@@ -112,7 +112,7 @@ def read(body: Body) -> bytes:
 def read_and_close(body: Body) -> bytes:
     """Read a body to its end and let go of the connection."""
     data = read(body)
-    body.close()
+    body.drain()
     return data
 
 
@@ -361,9 +361,29 @@ def test_connection_is_not_kept_when_interrupted_at_the_end(serve: Serve, opened
         body = opened(server.url, interrupt)
         read(body)
         interrupt.fire()
-        body.close()
+        body.drain()
 
         assert (read_and_close(opened(server.url)), server.accepted) == (EVENTS, 2)
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_closing_does_not_touch_the_pool(serve: Serve, opened: Opener, way: type[Body], is_read: bool) -> None:
+    """A body can be closed where the garbage collector may come: while its thread has locked the pool."""
+    with serve(reply(STREAM)) as server:
+        body = opened(server.url)
+        pool: Any = body._response.raw._pool
+        if is_read:
+            read(body)
+
+        def close() -> None:
+            with pool.pool.mutex:
+                body.close()
+
+        thread = threading.Thread(target=close, daemon=True)
+        thread.start()
+        thread.join(20)
+
+        assert not thread.is_alive()
 
 
 def test_interrupt_after_the_end_leaves_the_connection_to_others(serve: Serve, opened: Opener, way: type[Body]) -> None:

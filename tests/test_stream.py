@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import queue
 import threading
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from oa_client import (
+    AsyncClient,
     Client,
     ConfigurationError,
     GenerationError,
@@ -564,3 +569,113 @@ def test_flood_does_not_stop_the_clock(script: OpenAssistantScript, block: bytes
         script.message_state = "complete"
 
     assert caught.value.phase == "first_token"
+
+
+# Memory.
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_memory_for_a_long_reply(is_async: bool) -> None:
+    """A reply takes no memory for its tokens but that of their text."""
+    count = 150_000
+    tokens = b"".join(event({"event_type": "token", "text": "x"}) for _ in range(1_000))
+
+    def events(stream: EventWriter) -> None:
+        for _ in range(count // 1_000):
+            stream.raw(tokens)
+        stream.message(content="x" * count)
+
+    with OpenAssistantScript("inference") as script:
+        script.events = events
+        sizes: list[int] = []
+
+        def note(number: int) -> None:
+            if number in (10_000, count - 1):
+                sizes.append(tracemalloc.get_traced_memory()[0])
+
+        async def read() -> None:
+            async with AsyncClient(script.url, **script.credentials) as client:
+                number = 0
+                async for _ in client.stream("Hi"):
+                    note(number)
+                    number += 1
+
+        tracemalloc.start()
+        try:
+            if is_async:
+                anyio.run(read)
+            else:
+                with Client(script.url, **script.credentials) as client:
+                    for number, _ in enumerate(client.stream("Hi")):
+                        note(number)
+        finally:
+            tracemalloc.stop()
+
+    before, after = sizes
+    # io.StringIO has four bytes for a character, and some to spare.
+    assert after - before < 8 * count
+
+
+# The garbage collector.
+
+
+class Cycle:
+    """Something that only the garbage collector finds."""
+
+    def __init__(self, *held: object) -> None:
+        self.held = (*held, self)
+
+
+@pytest.fixture
+def collecting_in_the_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Once called, it has the garbage collector come, at last, when a thread takes a connection from the pool."""
+    original = queue.LifoQueue._get
+
+    def get(pool: Any) -> Any:
+        monkeypatch.setattr(queue.LifoQueue, "_get", original)
+        gc.collect()
+        return original(pool)
+
+    gc.disable()
+    yield lambda: monkeypatch.setattr(queue.LifoQueue, "_get", get)
+    gc.enable()
+
+
+def test_collected_while_the_pool_is_locked(collecting_in_the_pool: Callable[[], None]) -> None:
+    """A stream can be collected wherever a thread is, also within the pool that its connection is of."""
+    with OpenAssistantScript("inference") as script, Client(script.url, **script.credentials) as client:
+        chat = client.create_chat()
+        script.events = hello_and_silence
+        script.message_state = "complete"
+        stream = client.stream("Hi")
+        next(stream)
+        Cycle(stream)
+        del stream
+        collecting_in_the_pool()
+        thread = threading.Thread(target=chat.info, daemon=True)
+        thread.start()
+        thread.join(20)
+
+        assert not thread.is_alive()
+
+
+def test_async_stream_collected_while_the_pool_is_locked(collecting_in_the_pool: Callable[[], None]) -> None:
+    """So can one whose consumer is far behind, which nobody reads."""
+
+    async def use(client: AsyncClient) -> None:
+        chat = await client.create_chat()
+        stream = client.stream("Hi")
+        await anext(stream)
+        while not stream._feed._is_full:
+            await anyio.lowlevel.checkpoint()
+        Cycle(stream)
+        del stream
+        collecting_in_the_pool()
+        with anyio.fail_after(20):
+            await chat.info()
+        await client.aclose()
+
+    with OpenAssistantScript("inference") as script:
+        script.tokens = ["x"] * 3_000
+        script.message_state = "complete"
+        anyio.run(use, AsyncClient(script.url, **script.credentials))

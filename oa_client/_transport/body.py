@@ -122,14 +122,21 @@ class Body:
         except Exception as error:
             # The answer is whole; only the connection is lost.
             _log.debug("end of the event stream: %s", type(error).__name__)
+        self._tell()
+        self._give_back()
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection; a body that has not been read to its end costs it."""
+        """Close the connection, unless it was given back."""
         self._tell()
         self._last_will.detach()
         self._interrupt.detach()
-        self._response.close()
+        # As in `_last_will`.
+        self._response.raw.close()
+
+    def _give_back(self) -> None:
+        """Have the connection kept for the next call, if all of the body was read."""
+        # urllib3 has done so at the end of the body.
 
     def _tell(self) -> None:
         function, self.before_close = self.before_close, None
@@ -196,14 +203,11 @@ class DirectBody(Body):
         self._waits, self._is_dry = seconds > 0, False
         super().set_timeout(seconds)
 
-    def close(self) -> None:
-        """As the base class."""
-        self._tell()
+    def _give_back(self) -> None:
         if self.is_over and not self._chunks.excess and not self._interrupt.has_shut(self._socket):
             # As urllib3 does at the end of a body.
             self._head.close()
             self._response.raw.release_conn()
-        super().close()
 
 
 def pieces(raw: Any) -> Iterator[bytes]:
