@@ -10,7 +10,7 @@ import requests
 
 from oa_client import Client, TransportError
 
-from .scripted import json_response, reply
+from .scripted import empty_response, json_response, reply
 from .tls import TLSServer, make_context
 
 MODELS = reply(json_response([]))
@@ -89,3 +89,42 @@ def test_authority_of_a_session(
         session.verify = str(certificate)
         with Client(server.url, token="t", session=session) as client:
             assert client.list_models() == []
+
+
+def test_authorities_are_read_once(tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that vouches is read for the first connection, and all later ones are checked by what was read."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    once = reply(json_response([], headers={"connection": "close"}))
+    with TLSServer(once, make_context(tmp_path)[0]) as server, Client(server.url, token="t", max_retries=0) as client:
+        client.list_models()
+        certificate.unlink()
+        client.list_models()
+
+        assert server.accepted == 2
+
+
+def test_file_without_authorities(server: TLSServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that holds no certificates is an error that says what to do, each time."""
+    (tmp_path / "broken.pem").write_text("no certificate")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "broken.pem"))
+    with Client(server.url, token="t", max_retries=0) as client:
+        for _ in range(2):
+            with pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE"):
+                client.list_models()
+
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_proxy_with_tls(tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch, is_trusted: bool) -> None:
+    """A proxy's own certificate is checked, and the same file can vouch for it."""
+    if is_trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with (
+        TLSServer(reply(empty_response(403, headers={"connection": "close"})), make_context(tmp_path)[0]) as proxy,
+        Client("https://oa.test", token="t", proxy=proxy.url, max_retries=0) as client,
+        pytest.raises(TransportError),
+    ):
+        client.list_models()
+
+    assert [request.method for request in proxy.requests] == (["CONNECT"] if is_trusted else [])

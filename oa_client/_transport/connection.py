@@ -12,6 +12,7 @@ import http.client
 import io
 import math
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
 import urllib3.util.connection
+from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 from .interrupt import Interrupt
 
@@ -203,6 +205,25 @@ class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
 class _Adapter(requests.adapters.HTTPAdapter):
     """Makes wakeable connections; SOCKS proxies keep their own, and are woken only once a response is there."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        self._preparing = threading.Lock()
+        super().__init__(**kwargs)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """
+        Say whom the connections of a pool trust, as requests does, but have the authorities' file read once.
+
+        urllib3 would read it for each connection, which takes longer than all else, and other threads wait meanwhile.
+        """
+        with self._preparing:
+            if "ssl_context" in getattr(conn, "conn_kw", ()):
+                return
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has no types
+            # The connection to a proxy with TLS is made with the same settings, and would not be with the context.
+            if conn.scheme == "https" and (conn.proxy is None or conn.proxy.scheme != "https"):
+                conn.conn_kw["ssl_context"] = _make_context(conn)
+                conn.ca_certs = conn.ca_cert_dir = None
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
@@ -212,6 +233,17 @@ class _Adapter(requests.adapters.HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
         return manager
+
+
+def _make_context(pool: urllib3.connectionpool.HTTPSConnectionPool) -> ssl.SSLContext:
+    """Return what urllib3 would make for each connection of a pool."""
+    context = create_urllib3_context(cert_reqs=resolve_cert_reqs(pool.cert_reqs))
+    if pool.ca_certs or pool.ca_cert_dir:
+        try:
+            context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
+        except OSError as error:
+            raise requests.exceptions.SSLError(error) from error
+    return context
 
 
 class _Jar(requests.cookies.RequestsCookieJar):
@@ -235,6 +267,8 @@ class Session(requests.Session):
         super().__init__()
         self.cookies = _Jar()
         self.adapter = _Adapter(pool_connections=2, pool_maxsize=POOL_SIZE)
+        self.mount("http://", self.adapter)
+        self.mount("https://", self.adapter)
 
     def close(self) -> None:
         # requests only lets go of the pools, and a response that somebody holds keeps its pool, and that its

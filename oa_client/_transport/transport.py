@@ -106,8 +106,6 @@ class Transport:
         self._base_url = ""
         if self._owned is not None:
             self._owned.trust_env = False
-            self._owned.mount("http://", self._owned.adapter)
-            self._owned.mount("https://", self._owned.adapter)
 
     def close(self) -> None:
         """Close the connections."""
