@@ -131,6 +131,8 @@ class Feed:
         self._lock = threading.RLock()
         self._stopped = self.ended = True
         self._is_full = self._is_polled = False
+        # The parent's selector is the same below: what is taken off it here, the parent would not hear of again.
+        self.before_close(None)
         self._source = None
 
     # For the poller.

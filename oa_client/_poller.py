@@ -69,16 +69,21 @@ class Poller(Generic[R]):
 
     def __init__(self, wake: Callable[[Sequence[R]], None]) -> None:
         self._wake = wake
+        # The two ends of what wakes the thread, and its selector.
+        self._resources: tuple[socket.socket, socket.socket, selectors.BaseSelector] | None = None
         forget_in_children(self)
         self._forget()
 
     def _forget(self) -> None:
         """Begin with nothing to read; see `Forgetful`."""
+        for resource in self._resources or ():
+            # They are copies, and there is no thread here that would close them.
+            resource.close()
+        self._resources = None
         # Re-entrant, as the garbage collector may give a place back anywhere.
         self._lock = threading.RLock()
         self._inbox: deque[R] = deque()
         self._thread: threading.Thread | None = None
-        self._alarm: socket.socket | None = None
         self._places = CAPACITY
         self._is_closing = False
 
@@ -113,10 +118,11 @@ class Poller(Generic[R]):
             thread.join(timeout)
 
     def _ring(self) -> None:
-        if self._alarm is not None:
+        if self._resources is not None:
+            alarm = self._resources[0]
             with contextlib.suppress(BlockingIOError):
                 # If it is full, it rings.
-                self._alarm.send(b"\0")
+                alarm.send(b"\0")
 
     def _start(self) -> None:
         with contextlib.ExitStack() as undo:
@@ -131,7 +137,7 @@ class Poller(Generic[R]):
             thread = threading.Thread(target=self._run, args=(bell, selector), name="oa-client reader", daemon=True)
             thread.start()
             undo.pop_all()
-        self._thread, self._alarm = thread, alarm
+        self._thread, self._resources = thread, (alarm, bell, selector)
 
     def _run(self, bell: socket.socket, selector: selectors.BaseSelector) -> None:
         with contextlib.closing(bell), selector:
@@ -192,9 +198,10 @@ class Poller(Generic[R]):
             return True
 
     def _forget_thread(self) -> None:
-        if self._alarm is not None:
-            self._alarm.close()
-        self._thread = self._alarm = None
+        if self._resources is not None:
+            # It closes the others itself.
+            self._resources[0].close()
+        self._thread = self._resources = None
 
     def _advance(self, selector: selectors.BaseSelector, readable: R, fd: int | None) -> float:
         """Go on with what is registered for a descriptor, or yet to be; return until when it may be waited for."""

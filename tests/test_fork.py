@@ -64,14 +64,25 @@ assert client.close() == ()
 
 ASYNC = """
 import anyio
-client = AsyncClient(url, **credentials, serialize=False)
+from oa_client import Timeout
+# If the parent is not told any more what comes, it waits for longer than the test.
+client = AsyncClient(url, **credentials, serialize=False, timeout=Timeout(read=1000, idle=1000))
 
 async def first():
     global stream, pieces
     stream = client.stream("Hi")
     pieces = [await anext(stream)]
-    # Unwinding would take the parent's event loop apart.
-    fork(lambda: os._exit(7))
+    while (resources := client._poller._resources) is None:
+        # Whoever has opened the stream is about to hand it over.
+        await anyio.sleep(0)
+
+    def child():
+        alarm, bell, selector = resources
+        is_closed = alarm.fileno() == bell.fileno() == -1 and selector.get_map() is None
+        # Unwinding would take the parent's event loop apart.
+        os._exit(7 if is_closed else 1)
+
+    fork(child)
     await client.ask("Go on")
     await client.ask("Go on")
     async for piece in stream:
