@@ -80,6 +80,7 @@ class Client:
     """
 
     _website: Surface = Website()
+    _transport: type[Transport] = Transport
 
     def __init__(
         self,
@@ -120,9 +121,11 @@ class Client:
         # Behind a function, as nobody looks at what that knows.
         self._secrets: Callable[[], dict[str, Any]] = secrets_now
 
+        kind = self._transport
+
         # Not a partial(), whose repr shows the headers.
         def make_transport(target: Target) -> Transport:
-            return Transport(target, headers=headers, proxy=proxy, session=session)
+            return kind(target, headers=headers, proxy=proxy, session=session)
 
         self._engine = Engine(target, make_transport, limits, retry, serialize)
         if target is not None:

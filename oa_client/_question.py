@@ -176,7 +176,10 @@ def read_any_messages(messages: Any) -> list[tuple[str, str]]:
     """
     if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes, bytearray)) or not messages:
         raise ConfigurationError("messages must be a list of {'role', 'content'}, and not empty")
-    return [_read_message(index, item, f"messages[{index}]['content']", None) for index, item in enumerate(messages)]
+    pairs = [_read_message(index, item, f"messages[{index}]['content']", None) for index, item in enumerate(messages)]
+    if len(pairs) == 1:
+        _check_not_empty("messages[0]['content']", pairs[0][1])
+    return pairs
 
 
 def _read_message(index: int, item: Any, name: str, roles: Sequence[str] | None = ROLES) -> tuple[str, str]:
@@ -189,10 +192,15 @@ def _read_message(index: int, item: Any, name: str, roles: Sequence[str] | None 
         raise ConfigurationError(f"messages[{index}]['role'] is unknown: {show(role)}{did_you_mean(role, ROLES)}")
     if not isinstance(content, str):
         raise ConfigurationError(f"{name} must be a string, not {type(content).__name__}")
-    if not content:
-        raise ConfigurationError(f"{name} is empty: there is nothing to answer")
+    if roles is not None:
+        _check_not_empty(name, content)
     check_text(name, content)
     return "user" if role == "prompter" and roles else role, content
+
+
+def _check_not_empty(name: str, content: str) -> None:
+    if not content:
+        raise ConfigurationError(f"{name} is empty: there is nothing to answer")
 
 
 def check_text(name: str, value: Any) -> None:

@@ -196,7 +196,7 @@ class Website:
         return Call("DELETE", "/api/chat", _nothing, _ids(chat_id=chat_id))
 
     def post_prompt(self, chat_id: str, parent_id: str | None, content: str) -> Call[str]:
-        body = {**_ids(chat_id=chat_id, parent_id=parent_id), "content": content}
+        body = {**_ids(chat_id=chat_id), "content": content, **_ids(parent_id=parent_id)}
         return Call("POST", "/api/chat/prompter_message", _id, body=body, body_limit=WEBSITE_BODY_LIMIT)
 
     def post_assistant(self, chat_id: str, parent_id: str, question: Question) -> Call[str]:

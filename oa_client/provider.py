@@ -11,11 +11,11 @@ the same `status`.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from ._async_stream import AsyncStream
@@ -24,11 +24,13 @@ from ._client import Client
 from ._cookies import Cookies
 from ._exchange import Exchange
 from ._feed import Feed, wake
+from ._models import Timeout
 from ._poller import Poller
 from ._question import Question, format_prompt, read_any_messages
-from ._reply import Reply
+from ._reply import Opening, Reply
 from ._stream import Stream
-from ._wire import OriginalWebsite
+from ._transport import Interrupt, Transport
+from ._wire import Call, OriginalWebsite
 from ._workers import Workers
 
 __all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
@@ -48,6 +50,8 @@ _SAMPLING: Mapping[str, Any] = {
     "repetition_penalty": 1.1111111111111112,
     "max_new_tokens": 1024,
 }
+_T = TypeVar("_T")
+
 #: Each call makes a client of its own, and they are read together.
 _poller = Poller(wake)
 _workers = Workers()
@@ -61,6 +65,10 @@ class AsyncResult(AsyncStream):
     It is neither a coroutine nor a native async generator: `asyncio.create_task` refuses it, and
     `inspect.isasyncgen` is false.
     """
+
+    def __init__(self, start: Opening) -> None:
+        super().__init__(Feed(start, _poller, _workers))
+        self._start = start
 
     def __await__(self) -> Generator[None, None, AsyncResult]:
         yield from ()
@@ -106,9 +114,9 @@ class AsyncGeneratorProvider:
     params = _Parameters()
 
     @classmethod
-    @abstractmethod
-    def create_async_generator(cls, model: str, messages: Messages, **kwargs: Any) -> AsyncResult:
-        """Ask, and return the answer as it comes."""
+    def create_async_generator(cls, model: str, messages: Messages, **kwargs: Any) -> AsyncGenerator[str, None]:
+        """Ask, and return the answer as it comes: what a provider has to have."""
+        raise NotImplementedError
 
     @classmethod
     async def create_async(cls, model: str, messages: Messages, **kwargs: Any) -> str:
@@ -116,11 +124,21 @@ class AsyncGeneratorProvider:
         return "".join([text async for text in cls.create_async_generator(model, messages, **kwargs)])
 
     @classmethod
-    @abstractmethod
     def create_completion(
         cls, model: str, messages: Messages, stream: bool = True, **kwargs: Any
     ) -> Generator[str, None, None]:
-        """Ask, and yield the answer, blocking."""
+        """
+        Ask, and yield the answer, blocking; arguments and errors as `create_async_generator`.
+
+        It works inside a running event loop too, and in a notebook. `stream` is accepted and does nothing: the answer
+        always comes in pieces.
+        """
+        answer = cls.create_async_generator(model, messages, **kwargs)
+        if not isinstance(answer, AsyncResult):
+            yield from _run(answer)
+            return
+        with Stream(answer._start(lambda _: None)) as reply:
+            yield from reply
 
 
 class OpenAssistant(AsyncGeneratorProvider):
@@ -170,36 +188,22 @@ class OpenAssistant(AsyncGeneratorProvider):
             GenerationError: if the answer is an error; also a `RuntimeError`.
             OAError: as `oa_client.Stream`.
         """
-        return AsyncResult(Feed(partial(cls._start, model, messages, proxy, cookies, kwargs), _poller, _workers))
+
+        # Not a partial(), whose repr shows the cookies.
+        def start(note: Callable[[Exchange], object]) -> Reply:
+            return cls._ask(model, messages, proxy, cookies, kwargs, note)
+
+        return AsyncResult(start)
 
     @classmethod
-    def create_completion(
-        cls,
-        model: str,
-        messages: Messages,
-        stream: bool = True,
-        proxy: str | None = None,
-        cookies: Cookies | None = None,
-        **kwargs: Any,
-    ) -> Generator[str, None, None]:
-        """
-        Ask, and yield the answer, blocking; arguments and errors as `create_async_generator`.
-
-        It has no event loop, so it works inside a running one, and in a notebook. `stream` is accepted and does
-        nothing: the answer always comes in pieces.
-        """
-        with Stream(cls._start(model, messages, proxy, cookies, kwargs, lambda _: None)) as answer:
-            yield from answer
-
-    @classmethod
-    def _start(
+    def _ask(
         cls,
         model: str | None,
         messages: Messages,
         proxy: str | None,
         cookies: Cookies | None,
         sampling: Mapping[str, Any],
-        note: Callable[[Exchange], None],
+        note: Callable[[Exchange], object],
     ) -> Reply:
         parts = urlsplit(cls.url)
         site = f"{parts.scheme}://{parts.netloc}"
@@ -221,5 +225,48 @@ class OpenAssistant(AsyncGeneratorProvider):
         return client._engine.ask(question, False, begin)
 
 
+class _Transport(Transport):
+    """Closes the connections of a client that makes one chat when that is gone: the answer may be held for long."""
+
+    def send(self, call: Call[_T], timeout: Timeout, interrupt: Interrupt) -> _T:
+        # A failed call may be the last as well, and if not, the next one connects anew.
+        is_last = True
+        try:
+            result = super().send(call, timeout, interrupt)
+            is_last = call.method == "DELETE"
+            return result
+        finally:
+            if is_last:
+                self.close()
+
+
 class _Client(Client):
     _website = OriginalWebsite()
+    _transport = _Transport
+
+
+def _run(answer: AsyncGenerator[str, None]) -> Generator[str, None, None]:
+    """Yield what an async generator does, in an event loop of its own; not in this thread, where one may run."""
+    loop = asyncio.new_event_loop()
+
+    async def step() -> str:
+        return await anext(answer)
+
+    async def end() -> None:
+        await answer.aclose()
+
+    def run(function: Callable[[], Any]) -> Any:
+        result: Future[Any] = Future()
+        _workers.run(lambda: loop.run_until_complete(function()), result)
+        return result.result()
+
+    try:
+        while True:
+            try:
+                text = run(step)
+            except StopAsyncIteration:
+                return
+            yield text
+    finally:
+        run(end)
+        loop.close()

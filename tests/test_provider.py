@@ -107,6 +107,11 @@ async def test_what_goes_over_the_wire(script: OpenAssistantScript, provider: ty
         None,
         None,
     ]
+    assert [list(body) for body in bodies if body] == [
+        ["chat_id", "content", "parent_id"],
+        ["chat_id", "parent_id", "model_config_name", "sampling_parameters", "plugins"],
+    ]
+    assert list(bodies[2]["sampling_parameters"]) == list(DEFAULTS)
     for request in script.requests:
         assert request.headers["User-Agent"] == USER_AGENT
         assert request.headers["Cookie"] == "next-auth.session-token=s3cr3t"
@@ -121,6 +126,19 @@ async def test_messages_of_any_role_are_flattened(script: OpenAssistantScript, p
 
     contents = [request.json()["content"] for request in script.requests if "prompter" in request.path]
     assert contents == ["<s>[INST]\nSystem: a\nTool: b\nUser: c\nAssistant:\n[/INST]"]
+
+
+@pytest.mark.anyio
+async def test_empty_message_among_others(script: OpenAssistantScript, provider: type[OpenAssistant]) -> None:
+    """A message without text is a line of the prompt, as in the original; alone it is refused."""
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]
+
+    await provider.create_async("m", messages, cookies=COOKIES)
+    with pytest.raises(ConfigurationError, match="empty"):
+        await provider.create_async("m", messages[1:], cookies=COOKIES)
+
+    contents = [request.json()["content"] for request in script.requests if "prompter" in request.path]
+    assert contents == ["<s>[INST]\nUser: a\nAssistant: \nAssistant:\n[/INST]"]
 
 
 @pytest.mark.anyio
@@ -151,6 +169,105 @@ def test_blocking_answer(script: OpenAssistantScript, provider: type[OpenAssista
     answer.close()
 
     wait_until_deleted(script, "c1", "c2")
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_subclass_that_answers_otherwise(script: OpenAssistantScript, is_native: bool) -> None:
+    """What a subclass makes of create_async_generator() is what the other two calls give, also in a running loop."""
+
+    class Loud(OpenAssistant):
+        url = f"{script.url}/chat"
+
+        @classmethod
+        def create_async_generator(cls, model: str, messages: Any, *args: Any, **kwargs: Any) -> Any:
+            answer = super().create_async_generator("another", messages, *args, **kwargs)
+            return cls._shout(answer) if is_native else answer
+
+        @staticmethod
+        async def _shout(answer: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+            async for text in answer:
+                yield text.upper()
+
+    async def use() -> tuple[str, str]:
+        return "".join(Loud.create_completion("m", MESSAGES, cookies=COOKIES)), await Loud.create_async(
+            "m", MESSAGES, cookies=COOKIES
+        )
+
+    expected = "HELLO WORLD" if is_native else "Hello world"
+    assert asyncio.run(use()) == (expected, expected)
+    models = [request.json()["model_config_name"] for request in script.requests if "assistant" in request.path]
+    assert models == ["another", "another"]
+
+
+def test_leaving_the_answer_of_a_subclass(script: OpenAssistantScript) -> None:
+    """Closing create_completion() closes the async generator that a subclass has made, and no chat is left."""
+    ends: list[str] = []
+
+    class Native(OpenAssistant):
+        url = f"{script.url}/chat"
+
+        @classmethod
+        async def create_async_generator(  # type: ignore[override]  # as subclasses of the original have it
+            cls, model: str, messages: Any, **kwargs: Any
+        ) -> AsyncGenerator[str, None]:
+            async with super().create_async_generator(model, messages, **kwargs) as answer:
+                try:
+                    async for text in answer:
+                        yield text
+                finally:
+                    ends.append("closed")
+
+    script.message_state = "complete"
+    script.events = lambda stream: (stream.token("Hello"), stream.connection.wait_until_left())[1]  # type: ignore[func-returns-value]  # for their effect
+    answer = Native.create_completion("m", MESSAGES, cookies=COOKIES)
+    assert next(answer) == "Hello"
+    answer.close()
+
+    assert ends == ["closed"]
+    wait_until_deleted(script, "c1")
+
+
+def test_provider_that_cannot_ask() -> None:
+    """A provider without create_async_generator() says that it has none."""
+    with pytest.raises(NotImplementedError):
+        AsyncGeneratorProvider.create_async_generator("m", MESSAGES)
+    with pytest.raises(NotImplementedError):
+        next(AsyncGeneratorProvider.create_completion("m", MESSAGES))
+
+
+@pytest.mark.anyio
+async def test_answer_that_is_held_keeps_no_connection(
+    script: OpenAssistantScript, provider: type[OpenAssistant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a site that keeps connections, none is left when an answer is over, though that is held."""
+    monkeypatch.setattr(OpenAssistantScript, "_headers", {})
+    whole = provider.create_async_generator("m", MESSAGES, cookies=COOKIES)
+    assert [text async for text in whole] == ["Hello", " world"]
+    await anyio.to_thread.run_sync(wait_until_deleted, script, "c1")
+    blocking = provider.create_completion("m", MESSAGES, cookies=COOKIES)
+    assert await anyio.to_thread.run_sync(list, blocking) == ["Hello", " world"]
+    await anyio.to_thread.run_sync(wait_until_deleted, script, "c1", "c2")
+
+    script.message_state = "complete"
+    script.events = lambda stream: (stream.token("Hello"), stream.connection.wait_until_left())[1]  # type: ignore[func-returns-value]  # for their effect
+    left = provider.create_async_generator("m", MESSAGES, cookies=COOKIES)
+    await anext(left)
+    await left.aclose()
+    await anyio.to_thread.run_sync(wait_until_deleted, script, "c1", "c2", "c3")
+
+    script.on_create = lambda connection, _: script.send_text(connection, "no", 403)
+    refused = provider.create_async_generator("m", MESSAGES, cookies=COOKIES)
+    with pytest.raises(APIError):
+        await anext(refused)
+    await anyio.to_thread.run_sync(wait_until_deleted, script, "c1", "c2", "c3")
+
+
+def test_repr_of_an_answer(provider: type[OpenAssistant]) -> None:
+    """An answer says what it is, and neither it nor what it holds shows the cookies."""
+    answer = provider.create_async_generator("m", MESSAGES, cookies=COOKIES)
+
+    assert repr(answer) == "<AsyncResult of message None: new>"
+    assert "s3cr3t" not in repr(vars(answer)) + repr(vars(answer._feed))
 
 
 def test_program_ends_with_an_open_answer(script: OpenAssistantScript) -> None:

@@ -146,7 +146,7 @@ def test_body_as_it_is_sent() -> None:
     """A body is sent as JSON in UTF-8, and a call without one sends nothing."""
     body = WEBSITE.post_prompt("c1", None, "\u00e9\U0001f642\n").encode()
 
-    assert '{"chat_id": "c1", "parent_id": null, "content": "\u00e9\U0001f642\\n"}'.encode() == body
+    assert '{"chat_id": "c1", "content": "\u00e9\U0001f642\\n", "parent_id": null}'.encode() == body
     assert WEBSITE.create_chat().encode() is None
     assert b"{}" == INFERENCE.create_chat().encode()
 
