@@ -22,7 +22,9 @@ _patching = threading.Lock()
 
 def browser_cookies(base_url: str) -> CookieJar:
     """
-    Return the cookies that the first of the user's browsers which has any would send to a website.
+    Return the cookies of a website's host, from the first of the user's browsers that has any.
+
+    Those of a domain above it are left, though the browser would send them too: they are for other sites as well.
 
     `Client(url, cookies=browser_cookies(url))` is signed in as the browser is. This needs the extra `browser`, reads
     files, and may ask the desktop's key ring, so it takes a while.
