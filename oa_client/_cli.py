@@ -420,10 +420,13 @@ def setup() -> None:
         if not model.downloaded:
             size = model.download_bytes / 1e6
             console.print(f"Downloading {model.name}, {size:.0f} MB ({model.licence}), to {model.path.parent}")
-        columns = (*Progress.get_default_columns(), DownloadColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(model.name, total=model.download_bytes)
-            path = local.download_model(lambda done, total: bar.update(task, completed=done, total=total))
+        if console.is_terminal:
+            with Progress(*Progress.get_default_columns(), DownloadColumn(), console=console, transient=True) as bar:
+                task = bar.add_task(model.name, total=model.download_bytes)
+                path = local.download_model(lambda done, total: bar.update(task, completed=done, total=total))
+        else:
+            # Without a bar rich may yet leave an empty line.
+            path = local.download_model()
     except local.LocalServerError as error:
         raise click.ClickException(str(error)) from error
     console.print(f"{model.name} is ready: {path}")
