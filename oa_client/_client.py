@@ -118,7 +118,7 @@ class Client:
                 return given
             return {**given, "cookies": target.credentials.login.cookies}
 
-        # Behind a function, as nobody looks at what that knows.
+        # In a closure, where neither a repr nor a debugger or an error reporter looks.
         self._secrets: Callable[[], dict[str, Any]] = secrets_now
 
         kind = self._transport

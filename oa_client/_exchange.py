@@ -49,7 +49,7 @@ class Exchange:
         message_id: the answer that was asked for; None before.
         was_asked: whether an answer was asked for and it is not known what came of that.
         was_refused: whether the server has said that there will be no answer.
-        was_busy: whether the server has refused a call since its queue was full, and be it that a repetition went well.
+        was_busy: whether the server has refused a call since its queue was full, even if a repetition then went well.
         is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
             it is an error if the chat of a complete answer cannot be deleted.
     """

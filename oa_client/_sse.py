@@ -27,7 +27,8 @@ class EventCutter:
     Cuts a byte stream, however it is cut up, behind whole events.
 
     Attributes:
-        is_empty: whether it holds nothing that is yet to be completed.
+        is_empty: whether it holds nothing that is yet to be completed. False before the first piece, where a byte order
+            mark may stand.
     """
 
     def __init__(self) -> None:

@@ -89,7 +89,7 @@ class Call(Generic[T]):
         return self.method == "GET" and not self.is_stream
 
     @property
-    def is_open(self) -> bool:
+    def is_public(self) -> bool:
         """Whether the server answers it to anybody, so that a success says nothing about credentials."""
         return self.path.startswith(_OPEN_PATHS)
 

@@ -515,7 +515,7 @@ def test_serve_tells_about_all_its_options(capsys: pytest.CaptureFixture[str]) -
     assert "sent to that" in text
 
 
-def test_ask_without_a_model_says_what_to_do(tmp_path: Path, script: OpenAssistantScript) -> None:
+def test_ask_without_a_model_says_what_to_do(tmp_path: Path) -> None:
     """With no address and no model downloaded, `ask` names `oa-client setup` and downloads nothing."""
     folder = tmp_path / "data"
     with start("ask", "Hi", environment={"OA_CLIENT_DATA": str(folder)}) as process:

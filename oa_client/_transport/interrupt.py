@@ -81,7 +81,8 @@ class Interrupt:
 
 
 def _shut(sock: Any) -> None:
-    # Below TLS: SSLSocket.shutdown() would pull the TLS state from under the thread that reads.
+    # Below TLS: SSLSocket.shutdown() would pull the TLS state from under the thread that reads. `socket` is an
+    # attribute of urllib3's SSLTransport, TLS within the TLS of a proxy.
     below = sock if isinstance(sock, socket.socket) else getattr(sock, "socket", None)
     with contextlib.suppress(OSError, TypeError):
         if below is None:

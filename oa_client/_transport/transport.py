@@ -182,13 +182,13 @@ class Transport:
             raise
 
     def _has_worked(self, call: Call[Any]) -> None:
-        if not call.is_open and self.target.credentials:
+        if not call.is_public and self.target.credentials:
             self.target.credentials.has_worked = True
 
     def _signed(self, send: Callable[[Timeout], T], call: Call[Any], timeout: Timeout, interrupt: Interrupt) -> T:
         """Send a call, with a login that is renewed if need be; not beside an event stream, whose reader would wait."""
         credentials = self.target.credentials
-        if not credentials.is_renewable or call.is_open or interrupt.socket is not None:
+        if not credentials.is_renewable or call.is_public or interrupt.socket is not None:
             return send(timeout)
         started = monotonic()
         return credentials.run(

@@ -76,7 +76,8 @@ class Backend(Protocol):
                 is yielded afterwards is thrown away.
 
         Raises:
-            Exception: any; `words_of` it become the `error` event of the answer, and the server goes on.
+            Exception: any; its text, without folders and at most 500 characters of it, becomes the `error` event
+                of the answer, and the server goes on.
         """
         ...
 

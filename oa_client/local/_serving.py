@@ -59,8 +59,8 @@ class Serving:
         clock: Clock,
         protocol: type[asyncio.Protocol] | None = None,
     ) -> None:
-        # Those that are accepted have it from the listener, but for asyncio's own care only if they say
-        # that they are TCP: without it an answer's body waits 40 ms for the acknowledgement of its head.
+        # Accepted sockets inherit it. asyncio sets it by itself only where the socket names TCP as its protocol, which
+        # those do not: without it an answer's body waits 40 ms for the acknowledgement of its head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener = listener
         self._backends = backends

@@ -179,7 +179,6 @@ def test_what_is_not_there(
     assert body is None or answer.content == body
 
 
-INTERNAL = "Internal Server Error"
 WRONG = "Something went wrong"
 PARSING = "There was an error parsing the body"
 

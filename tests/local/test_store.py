@@ -91,9 +91,7 @@ def test_a_restart_keeps_who_has_left(file: Path) -> None:
 
 
 @pytest.mark.parametrize("surface", ["inference", "website"])
-def test_a_killed_server_loses_nothing_that_it_told(
-    file: Path, victim: subprocess.Popen[str], surface: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_server_loses_nothing_that_it_told(file: Path, victim: subprocess.Popen[str], surface: str) -> None:
     """
     After SIGKILL in mid-answer, all is there that a client was told.
 
