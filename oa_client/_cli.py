@@ -92,10 +92,9 @@ class _Interruptible(Client):
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is KeyboardInterrupt:
             click.echo("\noa-client: deleting the chat; press Ctrl-C again to leave it", err=True)
-        if kind is None:
-            self.close()
-        else:
-            self.close(INTERRUPT_TIMEOUT)
+        left = self.close() if kind is None else self.close(INTERRUPT_TIMEOUT)
+        if left:
+            click.echo(f"oa-client: left on the server: chat {', '.join(left)}", err=True)
 
 
 @cli.command()

@@ -237,9 +237,12 @@ def test_output_that_cannot_be_written(script: OpenAssistantScript) -> None:
     ],
 )
 def test_how_long_a_broken_off_command_stays(
-    script: OpenAssistantScript, error: type[BaseException] | None, waits: list[tuple[float, ...]]
+    script: OpenAssistantScript,
+    error: type[BaseException] | None,
+    waits: list[tuple[float, ...]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Less long than a program that closes its client: somebody waits for the prompt of the shell."""
+    """Less long than a program that closes its client, as somebody waits for the shell; what is left is named."""
     closed = []
 
     class Noted(_Interruptible):
@@ -247,11 +250,15 @@ def test_how_long_a_broken_off_command_stays(
             closed.append(timeout)
             return super().close(0)
 
-    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt), Noted(script.url, **script.credentials):
+    script.message_state = "in_progress"
+    interrupted = contextlib.suppress(BrokenPipeError, KeyboardInterrupt)
+    with interrupted, Noted(script.url, **script.credentials) as client:
+        client.stream("Hi").close()
         if error is not None:
             raise error
 
     assert closed == waits
+    assert capsys.readouterr().err.endswith("oa-client: left on the server: chat c1\n")
 
 
 def test_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
