@@ -21,6 +21,12 @@ class Loop:
 
     def __init__(self) -> None:
         self._native = _running()
+        self._find: Callable[[], object] = _running
+        if hasattr(self._native, "call_soon_threadsafe"):
+            # It is there, as it runs; and it is asked with each token, in a tenth of the time that anyio takes.
+            from asyncio import get_running_loop
+
+            self._find = get_running_loop
         # anyio's own way into the loop waits until it is there, which doubles the cost of a token.
         self.post: Callable[[Callable[[], object]], object] = (
             getattr(self._native, "call_soon_threadsafe", None) or self._native.run_sync_soon
@@ -50,7 +56,7 @@ class Loop:
         Raises:
             RuntimeError: if it is another.
         """
-        if _running() is not self._native:
+        if self._find() is not self._native:
             raise RuntimeError("the stream was opened in another event loop, and can be read there alone")
 
 
