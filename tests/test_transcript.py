@@ -483,7 +483,7 @@ def test_wrong_markdown(old: str, new: str, words: str) -> None:
 
 
 DEEP: list[Any] = []
-for _ in range(2_000):
+for _ in range(100_000):
     DEEP = [DEEP]
 
 

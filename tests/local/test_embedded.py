@@ -392,7 +392,9 @@ def test_a_forked_child_can_leave() -> None:
         "model.close()\n"
         "print('parent', status)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    # From Python 3.12 on there is a warning where a process with threads forks.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "child\nparent 3\n", "")
 
