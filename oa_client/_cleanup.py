@@ -28,6 +28,8 @@ from ._wire import DELETABLE_STATES, FINAL_STATES, Call, is_gone
 DEADLINE = 600.0
 #: seconds between looks at an answer that is not final: short at first, for short answers.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+#: seconds; the longest pause while somebody waits for the end of it.
+CLOSING_PAUSE = 1.0
 #: seconds after which an answer that was asked for, and is not in its chat, will not come into it any more.
 UNSURE = 5.0
 #: seconds after which an answer that is not final is taken for dead: it has long been taken off the server's queue, or
@@ -200,7 +202,7 @@ class Cleanup:
         item.due = monotonic() + min(item.pause, self._left(item))
         if item.unsure_until > monotonic():
             item.due = min(item.due, item.unsure_until)
-        item.pause = min(2 * item.pause, LAST_PAUSE)
+        item.pause = min(2 * item.pause, LAST_PAUSE if self._deadline is None else CLOSING_PAUSE)
         return False
 
     def _receive(self, waiting: list[_Remains | _Fuse]) -> list[_Remains | _Fuse]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import pickle
 import signal
@@ -401,6 +402,26 @@ def test_message_that_stays_pending_does_not_keep_others_for_ever(
 
     assert str(second) == "Hello world"
     assert "message" not in script.calls[: script.calls.index("assistant", script.calls.index("assistant") + 1)]
+
+
+def test_closing_does_not_look_ever_more_rarely(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody waits for close(), an answer that is final soon after the last look is soon seen."""
+    monkeypatch.setattr("oa_client._cleanup.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("oa_client._cleanup.LAST_PAUSE", 60.0)
+    monkeypatch.setattr("oa_client._cleanup.CLOSING_PAUSE", 0.01)
+    get_message, looks = script.on_message, itertools.count(1)
+
+    def look(connection: Any, request: Any) -> None:
+        # With pauses that double, the thirtieth look would come after months.
+        script.message_state = "complete" if next(looks) >= 30 else "in_progress"
+        get_message(connection, request)
+
+    script.message_state, script.on_message = "in_progress", look
+    client = Client(script.url, **script.credentials)
+    client.stream("Hi").close()
+
+    assert client.close(20) == ()
+    assert script.deleted_chats == ["c1"]
 
 
 def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
