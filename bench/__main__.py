@@ -37,7 +37,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import many, peers
+from bench import many, peers
 
 PACE = 0.005
 TOKENS = {"full": 20_000, "memory": 1_000_000, "chat": 1, "pace": 300}

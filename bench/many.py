@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from . import peers
+from bench import peers
 
 #: a second: tokens of each stream, and streams that are started.
 RATE, STARTS = 20, 125

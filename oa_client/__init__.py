@@ -13,11 +13,16 @@ with Client() as client:
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from ._browser import browser_cookies
-from ._chat import Chat
-from ._client import Client
-from ._credentials import TrustedClient
-from ._errors import (
+from oa_client._accounts.browser import browser_cookies
+from oa_client._accounts.credentials import TrustedClient
+from oa_client._blocking.chat import Chat
+from oa_client._blocking.client import Client
+from oa_client._blocking.login import login, logout
+from oa_client._blocking.stream import Stream
+from oa_client._chats.listing import ChatList
+from oa_client._transcripts.transcript import Transcript
+from oa_client._values.chat import ChatInfo, ChatPage
+from oa_client._values.errors import (
     APIError,
     AuthError,
     BusyError,
@@ -35,13 +40,14 @@ from ._errors import (
     TransportTimeout,
     UnsupportedError,
 )
-from ._events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
-from ._listing import ChatList
-from ._login import login, logout
-from ._models import ChatInfo, ChatPage, Message, ModelInfo, Plugin, PluginConfig, Preset, Sampling, Timeout, User
-from ._question import AnswerOptions
-from ._stream import Stream
-from ._transcript import Transcript
+from oa_client._values.events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
+from oa_client._values.message import Message
+from oa_client._values.model import ModelInfo, Preset
+from oa_client._values.plugin import Plugin, PluginConfig
+from oa_client._values.question import AnswerOptions
+from oa_client._values.sampling import Sampling
+from oa_client._values.timeout import Timeout
+from oa_client._values.user import User
 
 __all__ = [
     "APIError",
@@ -97,17 +103,17 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 __version__: str
 
 if _TYPE_CHECKING:
-    from ._async import AsyncClient
-    from ._async_chat import AsyncChat, AsyncChatList
-    from ._async_stream import AsyncStream
+    from oa_client._async.chat import AsyncChat, AsyncChatList
+    from oa_client._async.client import AsyncClient
+    from oa_client._async.stream import AsyncStream
 else:  # hidden, or a misspelt name would be an object to type checkers
 
     def __getattr__(name: str) -> object:
         # Each is a good part of the import, and many scripts do without: so they come when they are asked for.
         if name in __all__:
-            from ._async import AsyncClient
-            from ._async_chat import AsyncChat, AsyncChatList
-            from ._async_stream import AsyncStream
+            from oa_client._async.chat import AsyncChat, AsyncChatList
+            from oa_client._async.client import AsyncClient
+            from oa_client._async.stream import AsyncStream
 
             _show(AsyncChat, AsyncChatList, AsyncClient, AsyncStream)
             return globals()[name]

@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Run the command and return its exit status; without its extra say how to get that."""
     try:
-        from ._cli import run
+        from oa_client._command.cli import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise

@@ -18,20 +18,21 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
-from ._async_stream import AsyncStream
-from ._browser import browser_cookies
-from ._client import Client
-from ._cookies import Cookies
-from ._exchange import Exchange
-from ._feed import Feed, wake
-from ._models import Timeout
-from ._poller import Poller
-from ._question import Question, format_prompt, read_any_messages
-from ._reply import Opening, Reply
-from ._stream import Stream
-from ._transport import Interrupt, Transport
-from ._wire import Call, OriginalWebsite
-from ._workers import Workers
+from oa_client._accounts.browser import browser_cookies
+from oa_client._accounts.cookies import Cookies
+from oa_client._async.feed import Feed, wake
+from oa_client._async.poller import Poller
+from oa_client._async.stream import AsyncStream
+from oa_client._blocking.client import Client
+from oa_client._blocking.stream import Stream
+from oa_client._calls.exchange import Exchange
+from oa_client._calls.reply import Opening, Reply
+from oa_client._calls.workers import Workers
+from oa_client._net.interrupt import Interrupt
+from oa_client._net.transport import Transport
+from oa_client._values.question import Question, format_prompt, read_any_messages
+from oa_client._values.timeout import Timeout
+from oa_client._wire.surface import Call, OriginalWebsite
 
 __all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
 

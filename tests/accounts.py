@@ -10,8 +10,7 @@ from typing import Any, Literal
 import anyio
 
 from oa_client import AsyncClient, Client
-
-from .scripted import Connection, Handler, OpenAssistantScript, Request, Surface, json_response, reply
+from tests.scripted import Connection, Handler, OpenAssistantScript, Request, Surface, json_response, reply
 
 Face = Literal["Client", "AsyncClient"]
 

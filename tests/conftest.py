@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .scripted import OpenAssistantScript, Surface
+from tests.scripted import OpenAssistantScript, Surface
 
 pytest_plugins = ("pytest_oa_client", "pytester")
 

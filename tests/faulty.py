@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from urllib.parse import urlsplit
 
-from .scripted import Connection, Disconnected, Handler, Request, ScriptedServer
+from tests.scripted import Connection, Disconnected, Handler, Request, ScriptedServer
 
 #: What is done to a connection: `Connection.reset`, `Connection.close`, `Connection.wait_until_left` (silence) …
 Deed = Callable[[Connection], None]

@@ -18,7 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .scripted import (
+from tests.scripted import (
     END_OF_HEAD,
     LAST_CHUNK,
     Connection,

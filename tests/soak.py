@@ -38,8 +38,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from oa_client import AsyncClient, AsyncStream, Client, Message, MessageEvent, OAError, Timeout, TokenEvent
-
-from .weather import Round, order, tokens_for
+from tests.weather import Round, order, tokens_for
 
 THREADS, TASKS = 8, 50
 #: seconds; see the pauses of `weather`. Where answers wait for each other, the first token may take long.

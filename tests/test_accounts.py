@@ -28,9 +28,8 @@ from oa_client import (
     UnsupportedError,
     User,
 )
-
-from .accounts import SESSION, AccountScript, Face, call
-from .scripted import Surface, empty_response, in_turn, json_response, reply, response
+from tests.accounts import SESSION, AccountScript, Face, call
+from tests.scripted import Surface, empty_response, in_turn, json_response, reply, response
 
 NAME, SECURE = "next-auth.session-token", "__Secure-next-auth.session-token"
 SECRET = "marker-of-a-secret"

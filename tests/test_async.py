@@ -42,14 +42,13 @@ from oa_client import (
     TransportError,
     TransportTimeout,
 )
-from oa_client._cleanup import Cleanup
-from oa_client._exchange import Exchange
-from oa_client._feed import Feed
-from oa_client._loop import Loop
-from oa_client._record import Record
-from oa_client._reply import Pause
-
-from .scripted import (
+from oa_client._async.feed import Feed
+from oa_client._async.loop import Loop
+from oa_client._calls.cleanup import Cleanup
+from oa_client._calls.exchange import Exchange
+from oa_client._calls.reply import Pause
+from oa_client._chats.record import Record
+from tests.scripted import (
     EventWriter,
     Handler,
     OpenAssistantScript,
@@ -90,7 +89,7 @@ def surface(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Each server, and each way in which replies are read: all by one thread, or each by its own."""
     name, _, is_threaded = request.param.partition(", ")
     if is_threaded:
-        monkeypatch.setattr("oa_client._transport.body._is_readable", lambda *_: False)
+        monkeypatch.setattr("oa_client._net.body._is_readable", lambda *_: False)
     chosen: Surface = name
     return chosen
 
@@ -480,10 +479,10 @@ import sys
 
 import anyio
 
-import oa_client._cleanup
+import oa_client._calls.cleanup
 from oa_client import AsyncClient
 
-oa_client._cleanup.EXIT_TIMEOUT = 0.1
+oa_client._calls.cleanup.EXIT_TIMEOUT = 0.1
 
 
 async def main():
@@ -773,7 +772,7 @@ async def test_chat_is_not_deleted_by_the_one_who_reads_all(
         names.append(threading.current_thread().name)
         return original(exchange)
 
-    monkeypatch.setattr("oa_client._feed.READ_AHEAD", 4)
+    monkeypatch.setattr("oa_client._async.feed.READ_AHEAD", 4)
     monkeypatch.setattr(Exchange, "delete_chat", delete_chat)
     script.tokens = ["x"] * 3
     script.final_text = "xxx, and more"
@@ -1015,7 +1014,7 @@ async def test_stop_while_the_local_server_starts(monkeypatch: pytest.MonkeyPatc
         assert may_start.wait(20)
         raise ConfigurationError("no server today")
 
-    monkeypatch.setattr("oa_client._engine._local_target", start)
+    monkeypatch.setattr("oa_client._calls.engine._local_target", start)
     client = AsyncClient()
 
     async def ask() -> None:
@@ -1050,7 +1049,7 @@ async def test_address_less_client_does_not_block_the_loop(monkeypatch: pytest.M
         assert released.wait(20)
         raise ConfigurationError("no server today")
 
-    monkeypatch.setattr("oa_client._engine._local_target", start)
+    monkeypatch.setattr("oa_client._calls.engine._local_target", start)
 
     async def release() -> None:
         released.set()

@@ -26,13 +26,12 @@ from oa_client import (
     NotFoundError,
     OAError,
 )
-from oa_client._conversation import Conversation
-from oa_client._loop import Loop
-
-from .scripted import Connection, EventWriter, Handler, OpenAssistantScript, Request, Surface
-from .test_async import cancel_when, hello_and_silence, in_thread
-from .test_catalog import Catalog
-from .test_chat import parents, refusal
+from oa_client._async.loop import Loop
+from oa_client._chats.conversation import Conversation
+from tests.scripted import Connection, EventWriter, Handler, OpenAssistantScript, Request, Surface
+from tests.test_async import cancel_when, hello_and_silence, in_thread
+from tests.test_catalog import Catalog
+from tests.test_chat import parents, refusal
 
 pytestmark = pytest.mark.anyio
 

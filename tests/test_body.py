@@ -15,14 +15,14 @@ import pytest
 import requests
 
 from oa_client import OAError, TransportError, TransportTimeout
-from oa_client._credentials import Credentials
-from oa_client._models import Timeout
-from oa_client._target import Target
-from oa_client._transport import Body, Interrupt, Transport
-from oa_client._transport.body import DirectBody
-from oa_client._wire import Inference
-
-from .scripted import (
+from oa_client._accounts.credentials import Credentials
+from oa_client._accounts.target import Target
+from oa_client._net.body import Body, DirectBody
+from oa_client._net.interrupt import Interrupt
+from oa_client._net.transport import Transport
+from oa_client._values.timeout import Timeout
+from oa_client._wire.surface import Inference
+from tests.scripted import (
     LAST_CHUNK,
     Connection,
     Handler,
@@ -35,7 +35,7 @@ from .scripted import (
     response,
     sse_head,
 )
-from .tls import TLSServer, make_context, wrap
+from tests.tls import TLSServer, make_context, wrap
 
 LIMITS = Timeout(connect=20, read=20)
 EVENTS = b"data: a\r\n\r\ndata: b\r\n\r\n"
@@ -67,7 +67,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type
     """Each way to read a body; both have to behave alike."""
     if request.param == "from the socket":
         return DirectBody
-    monkeypatch.setattr("oa_client._transport.body._is_readable", lambda *_: False)
+    monkeypatch.setattr("oa_client._net.body._is_readable", lambda *_: False)
     return Body
 
 
@@ -512,7 +512,7 @@ def test_drain_keeps_the_connection(
     monkeypatch: pytest.MonkeyPatch, serve: Serve, opened: Opener, way: type[Body]
 ) -> None:
     """Draining a body whose end is there keeps its connection."""
-    monkeypatch.setattr("oa_client._transport.body.DRAIN_SECONDS", 20.0)
+    monkeypatch.setattr("oa_client._net.body.DRAIN_SECONDS", 20.0)
     with serve(reply(STREAM)) as server:
         for _ in range(2):
             body = opened(server.url)
@@ -533,7 +533,7 @@ def test_drain_is_bounded_in_bytes(
     monkeypatch: pytest.MonkeyPatch, serve: Serve, opened: Opener, way: type[Body]
 ) -> None:
     """Draining a body without an end gives up after so many bytes, and closes the connection."""
-    monkeypatch.setattr("oa_client._transport.body.DRAIN_SECONDS", 1000.0)
+    monkeypatch.setattr("oa_client._net.body.DRAIN_SECONDS", 1000.0)
     with serve(partial(send_for_ever, chunk(b"x" * 1000))) as server:
         body = opened(server.url)
         body.drain()
@@ -546,7 +546,7 @@ def test_drain_is_bounded_in_time(
     monkeypatch: pytest.MonkeyPatch, serve: Serve, opened: Opener, way: type[Body]
 ) -> None:
     """Draining a body whose chunks do not end gives up after a while, and closes the connection."""
-    monkeypatch.setattr("oa_client._transport.body.DRAIN_BYTES", 10**12)
+    monkeypatch.setattr("oa_client._net.body.DRAIN_BYTES", 10**12)
     with serve(partial(send_for_ever, chunk(b"x"))) as server:
         body = opened(server.url)
         body.drain()
@@ -566,7 +566,7 @@ def test_drain_of_an_end_that_drips(
     monkeypatch: pytest.MonkeyPatch, serve: Serve, opened: Opener, way: type[Body], start: bytes, drop: bytes
 ) -> None:
     """Draining does not wait for the end of a chunk, nor of the trailers."""
-    monkeypatch.setattr("oa_client._transport.body.DRAIN_BYTES", 10**12)
+    monkeypatch.setattr("oa_client._net.body.DRAIN_BYTES", 10**12)
 
     def answer(connection: Connection, _: Request) -> None:
         connection.send(sse_head() + start)

@@ -24,13 +24,12 @@ from oa_client import (
     TransportTimeout,
     UnsupportedError,
 )
-from oa_client._cleanup import blocking_state
-from oa_client._exchange import Exchange
-from oa_client._question import AnswerOptions, merge_options
-from oa_client._transport import Interrupted
-
-from .scripted import Connection, OpenAssistantScript, Request, Surface
-from .test_replay_calls import endpoint_of
+from oa_client._calls.cleanup import blocking_state
+from oa_client._calls.exchange import Exchange
+from oa_client._net.interrupt import Interrupted
+from oa_client._values.question import AnswerOptions, merge_options
+from tests.scripted import Connection, OpenAssistantScript, Request, Surface
+from tests.test_replay_calls import endpoint_of
 
 
 def plugin_json(url: str, for_model: str, for_human: str, *, trusted: bool = False) -> dict[str, Any]:

@@ -26,16 +26,7 @@ from oa_client import (
     TransportTimeout,
     UnsupportedError,
 )
-
-from .scripted import (
-    Connection,
-    EventWriter,
-    Handler,
-    OpenAssistantScript,
-    Request,
-    reply,
-    response,
-)
+from tests.scripted import Connection, EventWriter, Handler, OpenAssistantScript, Request, reply, response
 
 
 @pytest.fixture

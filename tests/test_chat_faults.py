@@ -19,17 +19,8 @@ from oa_client import (
     Transcript,
     TransportError,
 )
-
-from .scripted import (
-    Connection,
-    Handler,
-    OpenAssistantScript,
-    Request,
-    in_turn,
-    reply,
-    response,
-)
-from .test_chat import parents, refusal, stub_and_503
+from tests.scripted import Connection, Handler, OpenAssistantScript, Request, in_turn, reply, response
+from tests.test_chat import parents, refusal, stub_and_503
 
 
 @pytest.fixture
@@ -290,7 +281,7 @@ def test_deleting_a_chat_with_a_stub(
     script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch, retries: int
 ) -> None:
     """What a full queue left keeps no chat from being deleted, though it was only seen by a repetition."""
-    monkeypatch.setattr("oa_client._retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("oa_client._calls.retry.FIRST_DELAY", 0.001)
     with Client(script.url, **script.credentials, max_retries=retries) as client:
         chat = client.create_chat()
         fail_once(script, "assistant", stub_and_503(script))

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from oa_client import Chat, Client, OAError, ProtocolError, Timeout
-
-from .scripted import OpenAssistantScript, Surface, chat_json, message_json, reply, response
-from .test_chat import parents
+from tests.scripted import OpenAssistantScript, Surface, chat_json, message_json, reply, response
+from tests.test_chat import parents
 
 SECRET = "s3cr3t-t0k3n"
 

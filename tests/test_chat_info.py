@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oa_client import ChatInfo, ChatPage, ProtocolError
-
-from .recorded import recorded_json, recorded_objects
+from tests.recorded import recorded_json, recorded_objects
 
 FULL: dict[str, Any] = {
     "id": "c1",

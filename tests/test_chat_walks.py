@@ -17,8 +17,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from oa_client import Client, ConfigurationError, OAError, Timeout, TransportTimeout, UnsupportedError
-
-from .scripted import END_OF_HEAD, Connection, Disconnected, EventWriter, Handler, OpenAssistantScript, Request, Surface
+from tests.scripted import (
+    END_OF_HEAD,
+    Connection,
+    Disconnected,
+    EventWriter,
+    Handler,
+    OpenAssistantScript,
+    Request,
+    Surface,
+)
 
 #: What can happen to one call: nothing is done; it is done and the answer is lost; it is refused; the server fails.
 FAULTS = ("lost", "answer lost", "refused", "failed", "busy")

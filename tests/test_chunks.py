@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from oa_client._transport.chunks import DIGITS_LIMIT, LINE_LIMIT, ChunkError, Dechunker
+from oa_client._net.chunks import DIGITS_LIMIT, LINE_LIMIT, ChunkError, Dechunker
 
 
 class Outcome(NamedTuple):

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from oa_client._cli import run
-from oa_client._store import Store
-from oa_client._target import origin_name
-
-from .accounts import SESSION, AccountScript
-from .scripted import Surface, json_response, reply
+from oa_client._accounts.store import Store
+from oa_client._accounts.target import origin_name
+from oa_client._command.cli import run
+from tests.accounts import SESSION, AccountScript
+from tests.scripted import Surface, json_response, reply
 
 COMMAND = [sys.executable, "-W", "error", "-m", "oa_client"]
 NAME = "next-auth.session-token"

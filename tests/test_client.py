@@ -35,8 +35,7 @@ from oa_client import (
     Timeout,
     TransportTimeout,
 )
-
-from .scripted import (
+from tests.scripted import (
     Connection,
     EventWriter,
     Handler,
@@ -320,7 +319,7 @@ def test_one_pending_answer_at_a_time(surface: Surface) -> None:
 
 def test_trouble_of_another_reply_is_not_ours(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the message that is waited for cannot be read, the wait goes on to its limit."""
-    monkeypatch.setattr("oa_client._turns.monotonic", lambda: 0.0)
+    monkeypatch.setattr("oa_client._calls.turns.monotonic", lambda: 0.0)
     script.events = lambda stream: stream.connection.wait_until_left()
     good, script.on_message = script.on_message, reply(response(200, b"<html>", {"connection": "close"}))
     with Client(script.url, **script.credentials, timeout=Timeout(first_token=2)) as client:
@@ -373,9 +372,9 @@ def test_answer_that_did_not_come_is_not_waited_for_longer(
     script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As soon as an answer that was asked for in vain cannot come any more, the chat is deleted."""
-    monkeypatch.setattr("oa_client._cleanup.UNSURE", 0.5)
-    monkeypatch.setattr("oa_client._cleanup.FIRST_PAUSE", 60.0)
-    monkeypatch.setattr("oa_client._cleanup.LAST_PAUSE", 60.0)
+    monkeypatch.setattr("oa_client._calls.cleanup.UNSURE", 0.5)
+    monkeypatch.setattr("oa_client._calls.cleanup.FIRST_PAUSE", 60.0)
+    monkeypatch.setattr("oa_client._calls.cleanup.LAST_PAUSE", 60.0)
     script.on_assistant = stall
     client = Client(script.url, **script.credentials, timeout=Timeout(read=1), max_retries=0)
     with pytest.raises(TransportTimeout):
@@ -390,7 +389,7 @@ def test_message_that_stays_pending_does_not_keep_others_for_ever(
 ) -> None:
     """Once the first-token limit of a pending answer has passed, the next one is asked for."""
     now = [0.0]
-    monkeypatch.setattr("oa_client._turns.monotonic", lambda: now[0])
+    monkeypatch.setattr("oa_client._calls.turns.monotonic", lambda: now[0])
     default = script.events
     script.events = lambda stream: stream.connection.wait_until_left() if stream.message_id == "m1" else default(stream)
     with Client(script.url, **script.credentials, timeout=Timeout(first_token=300)) as client:
@@ -406,9 +405,9 @@ def test_message_that_stays_pending_does_not_keep_others_for_ever(
 
 def test_closing_does_not_look_ever_more_rarely(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody waits for close(), an answer that is final soon after the last look is soon seen."""
-    monkeypatch.setattr("oa_client._cleanup.FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("oa_client._cleanup.LAST_PAUSE", 60.0)
-    monkeypatch.setattr("oa_client._cleanup.CLOSING_PAUSE", 0.01)
+    monkeypatch.setattr("oa_client._calls.cleanup.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("oa_client._calls.cleanup.LAST_PAUSE", 60.0)
+    monkeypatch.setattr("oa_client._calls.cleanup.CLOSING_PAUSE", 0.01)
     get_message, looks = script.on_message, itertools.count(1)
 
     def look(connection: Any, request: Any) -> None:
@@ -426,7 +425,7 @@ def test_closing_does_not_look_ever_more_rarely(script: OpenAssistantScript, mon
 
 def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the first answer stays pending, the second runs into its first-token limit, and leaves no chat."""
-    monkeypatch.setattr("oa_client._turns.monotonic", lambda: 0.0)
+    monkeypatch.setattr("oa_client._calls.turns.monotonic", lambda: 0.0)
     script.events = lambda stream: stream.connection.wait_until_left()
     with Client(script.url, **script.credentials, timeout=Timeout(first_token=2)) as client:
         first = client.stream("one")
@@ -462,7 +461,7 @@ def test_closing_while_a_chat_is_made_ends_with_it(
     script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """close() from another thread waits for the chat that is being made, and not for the time that it might take."""
-    monkeypatch.setattr("oa_client._cleanup.GRACE", 1000.0)
+    monkeypatch.setattr("oa_client._calls.cleanup.GRACE", 1000.0)
     is_closing = threading.Event()
 
     def create(connection: Connection, request: Request) -> None:
@@ -746,8 +745,8 @@ def test_ctrl_c_while_a_chat_is_not_made(
     script: OpenAssistantScript, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while the server does not answer the first call is waited out for a short time only."""
-    monkeypatch.setattr("oa_client._exchange.GRACE", 0.1)
-    monkeypatch.setattr("oa_client._cleanup.GRACE", 0.1)
+    monkeypatch.setattr("oa_client._calls.exchange.GRACE", 0.1)
+    monkeypatch.setattr("oa_client._calls.cleanup.GRACE", 0.1)
     script.on_create = press_ctrl_c(stall)
 
     with pytest.raises(KeyboardInterrupt):

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from oa_client import Timeout, TransportTimeout
-from oa_client._clock import Clock
+from oa_client._calls.clock import Clock
 
 LIMITS = Timeout(first_token=10, idle=4, total=100)
 

@@ -14,7 +14,7 @@ import pytest
 from requests.cookies import RequestsCookieJar
 
 from oa_client import ConfigurationError
-from oa_client._cookies import add_to_header, cookie_header, cookies_for, renew_header
+from oa_client._accounts.cookies import add_to_header, cookie_header, cookies_for, renew_header
 
 URL, NAME, SECURE = "https://oa.example", "next-auth.session-token", "__Secure-next-auth.session-token"
 SECRET = "marker-of-a-secret"

@@ -13,10 +13,10 @@ import requests
 from requests.cookies import RequestsCookieJar
 
 from oa_client import AuthError, ConfigurationError, OAError, TransportError
-from oa_client._credentials import RENEWAL_AGE, WARNING_TIME, Credentials, Login
-from oa_client._target import Target
-from oa_client._transport import Transport
-from oa_client._wire import Inference
+from oa_client._accounts.credentials import RENEWAL_AGE, WARNING_TIME, Credentials, Login
+from oa_client._accounts.target import Target
+from oa_client._net.transport import Transport
+from oa_client._wire.surface import Inference
 
 SECRET = "marker-of-a-secret"
 URL = "http://127.0.0.1:9"

@@ -22,8 +22,7 @@ import pytest
 
 from oa_client import Client
 from oa_client.local import LocalServer
-
-from .printed import matches
+from tests.printed import matches
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

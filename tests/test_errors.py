@@ -36,12 +36,13 @@ from oa_client import (
     TransportError,
     TransportTimeout,
     UnsupportedError,
-    _errors,
 )
-from oa_client._credentials import Credentials, Login
-from oa_client._target import Target
-from oa_client._transport import Interrupted, Transport
-from oa_client._wire import Inference
+from oa_client._accounts.credentials import Credentials, Login
+from oa_client._accounts.target import Target
+from oa_client._net.interrupt import Interrupted
+from oa_client._net.transport import Transport
+from oa_client._values import errors as _errors
+from oa_client._wire.surface import Inference
 
 SECRET = "marker-of-a-token"
 CALL = Inference().create_chat()

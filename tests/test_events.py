@@ -17,7 +17,7 @@ from oa_client import (
     TokenEvent,
     UnknownEvent,
 )
-from oa_client._events import event_from_json
+from oa_client._values.events import event_from_json
 
 PLUGIN = {
     "event_type": "plugin_intermediate",

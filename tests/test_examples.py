@@ -13,9 +13,8 @@ import pytest
 
 from oa_client import Client
 from oa_client.local import LocalServer
-
-from .printed import matches
-from .scripted import Surface
+from tests.printed import matches
+from tests.scripted import Surface
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"

@@ -42,11 +42,10 @@ from oa_client import (
     Timeout,
     TransportError,
     TransportTimeout,
-    _retry,
 )
-
-from .faulty import Deed, FaultyProxy
-from .scripted import (
+from oa_client._calls import retry as _retry
+from tests.faulty import Deed, FaultyProxy
+from tests.scripted import (
     END_OF_HEAD,
     PING_COMMENT,
     Connection,
@@ -531,7 +530,7 @@ def _silence(name: str, fault: Fault, within: str, limit: float, tokens: Sequenc
 
 
 def _look_at_once(scene: Scene) -> None:
-    scene.patch.setattr("oa_client._reply.PENDING_LOOK", 0.0)
+    scene.patch.setattr("oa_client._calls.reply.PENDING_LOOK", 0.0)
 
 
 LOOK = "about 10 s"
@@ -957,7 +956,7 @@ TABLE: dict[str, list[Row]] = {
         Row(
             "an answer without end",
             all_of(
-                patched("_reply.TEXT_LIMIT", 5),
+                patched("_calls.reply.TEXT_LIMIT", 5),
                 events(hello, lambda stream: stream.token(" world"), silence),
                 state("complete"),
             ),
@@ -969,7 +968,7 @@ TABLE: dict[str, list[Row]] = {
             "a small compressed answer that is very large",
             response(200, gzip.compress(b" " * 2000), {**JSON_HEAD, "content-encoding": "gzip"}),
             "more than 1000 bytes",
-            patched("_transport.transport.ANSWER_LIMIT", 1000),
+            patched("_net.transport.ANSWER_LIMIT", 1000),
         ),
         _bad_answer("JSON of endless depth", response(200, b"[" * 100_000, JSON_HEAD), "not JSON"),
         _bad_answer(
@@ -1083,7 +1082,7 @@ TABLE: dict[str, list[Row]] = {
         Row("deleting it always fails", fails("delete"), tokens=["Hello", " world"], chat="hidden"),
         Row(
             "deleting it is not answered at first",
-            all_of(patched("_exchange.DELETE_LIMIT", SHORT), deletes_at_second_try(stall)),
+            all_of(patched("_calls.exchange.DELETE_LIMIT", SHORT), deletes_at_second_try(stall)),
             tokens=["Hello", " world"],
             within="about 1 s",
         ),
@@ -1317,7 +1316,7 @@ async def read_async(scene: Scene, settings: Settings, settle: Settle) -> Seen:
 )
 def test_fault(row: Row, surface: Surface, face: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user sees what the row says, with all that came, and nothing is left."""
-    for name in ("_clock.FIRST_PAUSE", "_cleanup.FIRST_PAUSE", "_retry.FIRST_DELAY"):
+    for name in ("_calls.clock.FIRST_PAUSE", "_calls.cleanup.FIRST_PAUSE", "_calls.retry.FIRST_DELAY"):
         monkeypatch.setattr(f"oa_client.{name}", 0.01)
     try:
         run_row(row, surface, face, monkeypatch, row.limit)

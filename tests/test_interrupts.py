@@ -14,12 +14,20 @@ import pytest
 
 import oa_client
 from oa_client import Chat, Client, Message, Timeout
-
-from .scripted import OpenAssistantScript
+from tests.scripted import OpenAssistantScript
 
 PACKAGE = Path(oa_client.__file__).parent
 #: Where a turn is made. What is below has tests of its own, and what the collector calls cannot raise.
-PLACES = {str(PACKAGE / name) for name in ("_chat.py", "_conversation.py", "_engine.py", "_record.py", "_turns.py")}
+PLACES = {
+    str(PACKAGE / name)
+    for name in (
+        "_blocking/chat.py",
+        "_calls/engine.py",
+        "_calls/turns.py",
+        "_chats/conversation.py",
+        "_chats/record.py",
+    )
+}
 #: Of Python's own, as far as they are called from there.
 TOOLS = (contextlib.__file__, sys.modules["threading"].__file__)
 

@@ -12,10 +12,9 @@ import pytest
 import requests
 
 from oa_client import APIError, BusyError, Client, ProtocolError, Timeout, TransportError, TransportTimeout
-from oa_client._sse import EVENT_LIMIT
-from oa_client._transport.transport import ANSWER_LIMIT
-
-from .scripted import (
+from oa_client._net.transport import ANSWER_LIMIT
+from oa_client._wire.sse import EVENT_LIMIT
+from tests.scripted import (
     LAST_CHUNK,
     Connection,
     Handler,
@@ -229,8 +228,8 @@ def test_limit_holds_for_all_attempts_together(monkeypatch: pytest.MonkeyPatch) 
     """What an attempt has taken is gone for the next, and past the limit there is none."""
     now = itertools.count()
     passed = [0.0]
-    monkeypatch.setattr("oa_client._clock.monotonic", lambda: next(now) * 1e-6 + passed[0])
-    monkeypatch.setattr("oa_client._retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("oa_client._calls.clock.monotonic", lambda: next(now) * 1e-6 + passed[0])
+    monkeypatch.setattr("oa_client._calls.retry.FIRST_DELAY", 0.001)
 
     def refuse(connection: Connection, _: Request) -> None:
         passed[0] += 6.0

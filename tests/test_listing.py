@@ -16,9 +16,8 @@ from oa_client import (
     ConfigurationError,
     ProtocolError,
 )
-from oa_client._listing import Walk
-
-from .scripted import (
+from oa_client._chats.listing import Walk
+from tests.scripted import (
     Connection,
     Handler,
     OpenAssistantScript,
@@ -29,7 +28,7 @@ from .scripted import (
     message_json,
     stall,
 )
-from .test_async import cancel_when
+from tests.test_async import cancel_when
 
 #: What each server gives at a time when it is not told; the website takes no number.
 DEFAULT_SIZES = {"website": 20, "inference": 10}

@@ -26,14 +26,13 @@ from oa_client import (
     TrustedClient,
     User,
 )
-from oa_client._credentials import RENEWAL_AGE, Login
-from oa_client._store import Store
-from oa_client._target import Target, find_target, origin_name
-from oa_client._wire import Inference, Website
+from oa_client._accounts.credentials import RENEWAL_AGE, Login
+from oa_client._accounts.store import Store
+from oa_client._accounts.target import Target, find_target, origin_name
+from oa_client._wire.surface import Inference, Website
 from oa_client.local import LocalServer, Settings
-
-from .accounts import SESSION, AccountScript, Face, call, token_pair
-from .scripted import (
+from tests.accounts import SESSION, AccountScript, Face, call, token_pair
+from tests.scripted import (
     Connection,
     EventWriter,
     Request,

@@ -13,8 +13,7 @@ import pytest
 import requests
 
 from oa_client import AsyncClient, Timeout
-
-from .crowd import tokens_for
+from tests.crowd import tokens_for
 
 resource = pytest.importorskip("resource", reason="says how many sockets there may be")
 

@@ -28,9 +28,8 @@ from oa_client import (
     Timeout,
     User,
 )
-from oa_client._models import did_you_mean
-
-from .recorded import recorded_objects
+from oa_client._values.argument import did_you_mean
+from tests.recorded import recorded_objects
 
 FULL: dict[str, Any] = {
     "id": "m1",

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from oa_client import Plugin, PluginConfig, ProtocolError
-
-from .recorded import recorded_objects
+from tests.recorded import recorded_objects
 
 CONFIG = {"name_for_model": "retriever", "name_for_human": "Web Retriever"}
 

@@ -16,11 +16,10 @@ import anyio.to_thread
 import pytest
 
 from oa_client import AsyncClient, TokenEvent, TransportError
-from oa_client._feed import READ_AHEAD_BYTES
-from oa_client._poller import Poller
-from oa_client._reply import Pause
-
-from .scripted import EventWriter, OpenAssistantScript
+from oa_client._async.feed import READ_AHEAD_BYTES
+from oa_client._async.poller import Poller
+from oa_client._calls.reply import Pause
+from tests.scripted import EventWriter, OpenAssistantScript
 
 PATIENCE = 20.0
 
@@ -434,7 +433,7 @@ def test_selector_that_cannot_be_made(scene: Scene, monkeypatch: pytest.MonkeyPa
 
     source = scene.source()
     with monkeypatch.context() as patch:
-        patch.setattr("oa_client._poller.selectors", SimpleNamespace(DefaultSelector=fail))
+        patch.setattr("oa_client._async.poller.selectors", SimpleNamespace(DefaultSelector=fail))
         for _ in range(2):
             with pytest.raises(OSError, match="too many"):
                 scene.poller.read(source)
@@ -469,7 +468,7 @@ def test_thread_that_cannot_be_started(scene: Scene, monkeypatch: pytest.MonkeyP
 
 def test_thread_ends_with_nothing_left(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread ends when nothing is left to read, and what comes later is read by a new one."""
-    monkeypatch.setattr("oa_client._poller.LINGER", 0.001)
+    monkeypatch.setattr("oa_client._async.poller.LINGER", 0.001)
     ended: list[threading.Thread] = []
     for data in (b"a", b"b", b"c"):
         source = scene.read(data)
@@ -483,7 +482,7 @@ def test_thread_ends_with_nothing_left(scene: Scene, monkeypatch: pytest.MonkeyP
 
 def test_thread_stays_with_something_left(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """However short it lingers, the thread stays while something is left to read."""
-    monkeypatch.setattr("oa_client._poller.LINGER", 0.0)
+    monkeypatch.setattr("oa_client._async.poller.LINGER", 0.0)
     source = scene.read(b"a")
     before = threads()
     others = [scene.read(b"b") for _ in range(10)]
@@ -498,7 +497,7 @@ def test_thread_stays_with_something_left(scene: Scene, monkeypatch: pytest.Monk
 
 def test_nothing_is_lost_when_the_thread_ends(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is handed in just when the thread ends is read, by that or by a new one."""
-    monkeypatch.setattr("oa_client._poller.LINGER", 0.0)
+    monkeypatch.setattr("oa_client._async.poller.LINGER", 0.0)
     for _ in range(300):
         source = scene.read(b"a")
         source.peer.close()
@@ -509,7 +508,7 @@ def test_nothing_is_lost_when_the_thread_ends(scene: Scene, monkeypatch: pytest.
 @pytest.mark.parametrize("was_read", [True, False])
 def test_close_ends_the_thread_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch, was_read: bool) -> None:
     """After close() no thread is left, however long it would have lingered."""
-    monkeypatch.setattr("oa_client._poller.LINGER", 1000.0)
+    monkeypatch.setattr("oa_client._async.poller.LINGER", 1000.0)
     before: list[threading.Thread] = []
     if was_read:
         source = scene.read(b"a")
@@ -534,7 +533,7 @@ def test_close_waits_for_what_is_left(scene: Scene) -> None:
 
 def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are as many places as the capacity says, and one that was given back can be taken again."""
-    monkeypatch.setattr("oa_client._poller.CAPACITY", 2)
+    monkeypatch.setattr("oa_client._async.poller.CAPACITY", 2)
     poller: Poller[Source] = Poller(lambda _: None)
     taken = [poller.reserve() for _ in range(4)]
     poller.release()
@@ -562,7 +561,7 @@ def own_threads(count: int) -> list[threading.Thread]:
 @pytest.mark.anyio
 async def test_streams_without_a_place(monkeypatch: pytest.MonkeyPatch, script: OpenAssistantScript) -> None:
     """A stream for which the poller has no place is read by a thread of its own, and right; places free up."""
-    monkeypatch.setattr("oa_client._poller.CAPACITY", 2)
+    monkeypatch.setattr("oa_client._async.poller.CAPACITY", 2)
     go_on = threading.Event()
 
     def events(stream: EventWriter) -> None:
@@ -604,7 +603,7 @@ async def test_stream_without_open_files(monkeypatch: pytest.MonkeyPatch, script
     with anyio.fail_after(PATIENCE):
         async with AsyncClient(script.url, **script.credentials, max_retries=0) as client:
             with monkeypatch.context() as patch:
-                patch.setattr("oa_client._poller.selectors", SimpleNamespace(DefaultSelector=fail))
+                patch.setattr("oa_client._async.poller.selectors", SimpleNamespace(DefaultSelector=fail))
                 stream = client.stream("Hi")
                 with pytest.raises(TransportError, match="too many") as caught:
                     _ = [text async for text in stream]
@@ -638,7 +637,7 @@ async def test_stream_goes_on_after_a_look_at_its_message(
     monkeypatch: pytest.MonkeyPatch, script: OpenAssistantScript
 ) -> None:
     """A stream whose pending message was looked at is read on by the poller, and ends when it is closed."""
-    monkeypatch.setattr("oa_client._reply.PENDING_LOOK", 0.0)
+    monkeypatch.setattr("oa_client._calls.reply.PENDING_LOOK", 0.0)
     go_on = threading.Event()
 
     def events(stream: EventWriter) -> None:

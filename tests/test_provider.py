@@ -23,10 +23,9 @@ import pytest
 import requests
 
 from oa_client import APIError, ConfigurationError, GenerationError, OAError
-from oa_client._browser import browser_cookies
+from oa_client._accounts.browser import browser_cookies
 from oa_client.provider import AsyncGeneratorProvider, AsyncResult, OpenAssistant
-
-from .scripted import EventWriter, OpenAssistantScript, Request, Surface, in_turn, json_response, reply
+from tests.scripted import EventWriter, OpenAssistantScript, Request, Surface, in_turn, json_response, reply
 
 COOKIES = {"next-auth.session-token": "s3cr3t"}
 MESSAGES = [{"role": "user", "content": "Hi"}]

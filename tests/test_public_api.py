@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import typing
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,23 +23,26 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "oa_client"
 PUBLIC = [pytest.param(getattr(oa_client, name), id=name) for name in oa_client.__all__]
 CLASSES = [item for item in PUBLIC if isinstance(item.values[0], type)]
-# Each module may import those before it.
-ORDER = [
-    *("_errors", "_models", "_tree", "_markdown", "_transcript", "_events", "_question", "_wire", "_refusal"),
-    *("_fork", "_cookies", "_credentials", "_store", "_target", "_clock", "_sse", "_transport", "_workers"),
-    *("_retry", "_cleanup", "_exchange", "_turns", "_reply", "_stream", "_engine", "_browser", "_login"),
-    *("_branch", "_record", "_conversation", "_listing", "_chat", "_client"),
-    *("_poller", "_loop", "_feed", "_hop", "_async_items", "_async_stream", "_async_chat", "_async"),
-    *("__init__", "provider", "_terminal", "_cli", "__main__"),
+# The rooms of the package. A module imports from its own room and those before it.
+ROOMS = [
+    *("_values", "_transcripts", "_wire", "_accounts", "_net", "_calls", "_chats", "_blocking", "_async"),
+    *("__init__", "provider", "_command", "__main__"),
 ]
+#: modules that a room may hold, and the longest way down through their imports.
+MODULES_LIMIT, FLOORS_LIMIT = 15, 22
+# The only modules that import a library.
 HOMES = {
-    "sseclient": {"_sse"},
-    "urllib3": {"_transport"},
-    "requests": {"_transport", "_errors", "_client", "_async"},  # in the clients for the type of `session=`
-    "anyio": {"_loop", "_feed", "_hop", "_async_stream"},
-    "browser_cookie3": {"_browser"},
-    "click": {"_cli"},
-    "rich": {"_cli"},
+    "sseclient": {"_wire.sse"},
+    "urllib3": {"_net.body", "_net.connection", "_net.failure", "_net.transport"},
+    # In the clients for the type of `session=`.
+    "requests": {
+        *("_net.body", "_net.connection", "_net.failure", "_net.transport"),
+        *("_values.errors", "_blocking.client", "_async.client"),
+    },
+    "anyio": {"_async.loop", "_async.feed", "_async.hop", "_async.stream"},
+    "browser_cookie3": {"_accounts.browser"},
+    "click": {"_command.cli"},
+    "rich": {"_command.cli"},
 }
 
 
@@ -47,8 +51,8 @@ class Import(NamedTuple):
     One import in a module.
 
     Attributes:
-        module: where it stands, for example `_client` or `local._app`.
-        name: what is imported, from the root on: `oa_client._errors`, `requests`.
+        module: where it stands, for example `_blocking.client` or `local._server`.
+        name: what is imported, from the root on: `oa_client._values.errors`, `requests`.
         is_lazy: whether it waits for a function to be called.
     """
 
@@ -58,9 +62,8 @@ class Import(NamedTuple):
 
 
 def imports_of(path: Path) -> Iterator[Import]:
-    """Yield the imports of one module, with relative names made absolute."""
-    package = ("oa_client", *path.parent.relative_to(PACKAGE).parts)
-    module = ".".join((*package[1:], path.stem))
+    """Yield the imports of one module."""
+    module = ".".join((*path.parent.relative_to(PACKAGE).parts, path.stem))
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     lazy = {id(inner) for function in functions for inner in ast.walk(function)}
@@ -68,9 +71,8 @@ def imports_of(path: Path) -> Iterator[Import]:
         if isinstance(node, ast.Import):
             names = [item.name for item in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else ()
-            start = ".".join((*base, *((node.module,) if node.module else ())))
-            is_package = start == "oa_client" or not node.module
+            start = node.module or ""
+            is_package = (PACKAGE.parent / start.replace(".", "/")).is_dir()
             names = [f"{start}.{item.name}" for item in node.names] if is_package else [start]
         else:
             continue
@@ -83,9 +85,29 @@ OURS = [item for item in IMPORTS if not item.module.startswith(("local.", "testi
 TESTING = [item for item in IMPORTS if item.module.startswith("testing.")]
 
 
-def home_of(module: str) -> str:
-    """Return the module, or the subpackage that it is part of."""
+def room_of(module: str) -> str:
+    """Return the subpackage that a module is part of, or the module itself."""
     return module.partition(".")[0]
+
+
+def floors() -> dict[str, int]:
+    """Return for each module of the client on how many floors of imports it stands, itself included."""
+    below: dict[str, set[str]] = {item.module: set() for item in OURS}
+    for item in OURS:
+        name = item.name.removeprefix("oa_client.")
+        if not item.is_lazy and name in below and name != item.module:
+            below[item.module].add(name)
+
+    found: dict[str, int] = {}
+
+    def floor_of(module: str) -> int:
+        if module not in found:
+            found[module] = 1 + max(map(floor_of, below[module]), default=0)
+        return found[module]
+
+    for module in below:
+        floor_of(module)
+    return found
 
 
 def test_names_are_sorted() -> None:
@@ -161,26 +183,38 @@ def test_unknown_name() -> None:
 
 
 def test_imports_run_one_way() -> None:
-    """Among the modules of the client each imports only such as stand before it in the order."""
+    """A module of the client imports from its own room and from those before it."""
     wrong = [
         (item.module, item.name)
         for item in OURS
-        for module, name in [(home_of(item.module), home_of(item.name.removeprefix("oa_client.")))]
-        if module != name and module in ORDER and name in ORDER and ORDER.index(name) >= ORDER.index(module)
+        for room, name in [(room_of(item.module), room_of(item.name.removeprefix("oa_client.")))]
+        if name in ROOMS and ROOMS.index(name) > ROOMS.index(room)
     ]
 
     assert [] == wrong
 
 
-def test_order_is_whole() -> None:
-    """Each module of the client has its place in the order."""
-    assert set(ORDER) == {home_of(item.module) for item in OURS}
+def test_rooms() -> None:
+    """Each module of the client stands in a room, and no room holds too many."""
+    rooms = [path.parent.name for path in PACKAGE.glob("_*/*.py") if path.name != "__init__.py"]
+
+    assert set(ROOMS) == {room_of(item.module) for item in OURS}
+    assert {} == {room: count for room, count in Counter(rooms).items() if count > MODULES_LIMIT}
+
+
+def test_floors() -> None:
+    """The way down through the imports of the client is short."""
+    found = floors()
+    highest = max(found, key=found.__getitem__)
+    print(*(f"{floor:2} {module}" for module, floor in sorted(found.items(), key=lambda item: item[::-1])), sep="\n")
+
+    assert found[highest] <= FLOORS_LIMIT
 
 
 @pytest.mark.parametrize("library", list(HOMES))
 def test_home_of_a_library(library: str) -> None:
     """A library is imported, and in its home alone."""
-    found = {home_of(item.module) for item in OURS if item.name.partition(".")[0] == library}
+    found = {item.module for item in OURS if item.name.partition(".")[0] == library}
 
     assert found
     assert found <= HOMES[library]
@@ -188,7 +222,7 @@ def test_home_of_a_library(library: str) -> None:
 
 def test_imports_of_the_errors() -> None:
     """The errors import nothing but requests, whose exceptions they derive from."""
-    libraries = {item.name for item in OURS if item.module == "_errors"} - {"__future__", "typing"}
+    libraries = {item.name for item in OURS if item.module == "_values.errors"} - {"__future__", "typing"}
 
     assert {"requests"} == libraries
 
@@ -238,7 +272,7 @@ def test_import_brings_no_async_library() -> None:
         "import sys, oa_client\n"
         "print(sorted({'anyio', 'asyncio'} & sys.modules.keys()), {*oa_client.__all__} - {*dir(oa_client)})\n"
         "oa_client.AsyncClient\n"
-        "print(sorted({'anyio', 'asyncio'} & sys.modules.keys()), sys.modules['oa_client._async_chat'].AsyncChat)"
+        "print(sorted({'anyio', 'asyncio'} & sys.modules.keys()), sys.modules['oa_client._async.chat'].AsyncChat)"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

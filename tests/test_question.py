@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oa_client import ConfigurationError
-from oa_client._question import check_text, format_prompt, read_messages
+from oa_client._values.question import check_text, format_prompt, read_messages
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,8 @@ from oa_client import (
     TokenEvent,
     UnknownEvent,
 )
-
-from .replay import FRAMINGS, Exchange, Framing, ReplayServer, recordings
-from .scripted import END_OF_HEAD
+from tests.replay import FRAMINGS, Exchange, Framing, ReplayServer, recordings
+from tests.scripted import END_OF_HEAD
 
 STREAMED = [item for recording in recordings() for item in recording.events_exchanges]
 ENDED = [item for item in STREAMED if item.ended != "open"]

@@ -11,10 +11,9 @@ import pytest
 
 import oa_client
 from oa_client import APIError, AuthError, Client, NotFoundError, RequestError, TrustedClient, User
-from oa_client._wire import Call
-
-from .replay import Exchange, recordings
-from .scripted import Connection, Request, ScriptedServer
+from oa_client._wire.surface import Call
+from tests.replay import Exchange, recordings
+from tests.scripted import Connection, Request, ScriptedServer
 
 NAMES = (
     *("auth_bearer", "auth_refresh", "auth_trusted_client", "auth_cookie", "auth_cookie_https_site"),

@@ -41,10 +41,9 @@ from oa_client import (
     Timeout,
     UnsupportedError,
 )
-
-from .replay import Exchange, recordings
-from .scripted import END_OF_HEAD, Connection, OpenAssistantScript, Request, ScriptedChat, message_json
-from .test_replay import detail_of, message_of
+from tests.replay import Exchange, recordings
+from tests.scripted import END_OF_HEAD, Connection, OpenAssistantScript, Request, ScriptedChat, message_json
+from tests.test_replay import detail_of, message_of
 
 #: Whether the chat is still there when the recorded answer has come.
 World = Literal["there", "gone"]

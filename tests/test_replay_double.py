@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from .replay import FRAMINGS, SURFACES, Exchange, Framing, ReplayServer, parse_body, recordings
-from .scripted import (
+from tests.replay import FRAMINGS, SURFACES, Exchange, Framing, ReplayServer, parse_body, recordings
+from tests.scripted import (
     PING_COMMENT,
     PING_EVENT,
     Connection,

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oa_client import ProtocolError, _sse
-from oa_client._sse import EVENT_LIMIT, EventCutter, EventReader
+from oa_client import ProtocolError
+from oa_client._wire import sse as _sse
+from oa_client._wire.sse import EVENT_LIMIT, EventCutter, EventReader
 
 Events = list[tuple[str, str]]
 BOM = b"\xef\xbb\xbf"

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from oa_client import ConfigurationError, TrustedClient, _store
-from oa_client._credentials import Login
-from oa_client._store import Store
+from oa_client import ConfigurationError, TrustedClient
+from oa_client._accounts import store as _store
+from oa_client._accounts.credentials import Login
+from oa_client._accounts.store import Store
 
 ORIGIN, OTHER = "https://oa.example:443", "http://127.0.0.1:8000"
 SECRET = "marker-of-a-secret"

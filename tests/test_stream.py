@@ -30,8 +30,7 @@ from oa_client import (
     TransportTimeout,
     UnknownEvent,
 )
-
-from .scripted import PING_COMMENT, EventWriter, OpenAssistantScript, chunk, event, in_turn, message_json, stall
+from tests.scripted import PING_COMMENT, EventWriter, OpenAssistantScript, chunk, event, in_turn, message_json, stall
 
 Writer = Callable[[EventWriter], None]
 
@@ -491,7 +490,7 @@ def test_halves_of_pairs_can_be_printed(script: OpenAssistantScript, client: Cli
 
 def test_answer_without_end(script: OpenAssistantScript, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that goes on past the longest answer that is kept is given up."""
-    monkeypatch.setattr("oa_client._reply.TEXT_LIMIT", 1000)
+    monkeypatch.setattr("oa_client._calls.reply.TEXT_LIMIT", 1000)
 
     def events(stream: EventWriter) -> None:
         while True:

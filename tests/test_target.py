@@ -11,8 +11,8 @@ import pytest
 from requests.cookies import RequestsCookieJar
 
 from oa_client import ConfigurationError
-from oa_client._target import Target, find_target, origin
-from oa_client._wire import DEFAULT_MODEL, Inference, Website
+from oa_client._accounts.target import Target, find_target, origin
+from oa_client._wire.surface import DEFAULT_MODEL, Inference, Website
 
 URL, OTHER = "https://oa.example", "https://other.example"
 NAME = "next-auth.session-token"

@@ -9,9 +9,8 @@ import pytest
 import requests
 
 from oa_client import Client, TransportError
-
-from .scripted import empty_response, json_response, reply
-from .tls import TLSServer, make_context
+from tests.scripted import empty_response, json_response, reply
+from tests.tls import TLSServer, make_context
 
 MODELS = reply(json_response([]))
 

@@ -15,8 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oa_client import ChatInfo, ConfigurationError, Message, Transcript
-
-from .recorded import recorded_objects
+from tests.recorded import recorded_objects
 
 TIME = datetime(2026, 11, 22, 15, 27, 56, 203290, timezone.utc)
 PROMPT = Message("p1", "Why is the sky blue?", "c1", None, "prompter", "manual", TIME)

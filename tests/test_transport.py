@@ -18,13 +18,13 @@ import pytest
 import requests
 
 from oa_client import APIError, Client, ConfigurationError, OAError, ProtocolError, TransportError, TransportTimeout
-from oa_client._credentials import Credentials, Login
-from oa_client._models import Timeout
-from oa_client._target import Target
-from oa_client._transport import Interrupt, Interrupted, Transport
-from oa_client._wire import Inference
-
-from .scripted import (
+from oa_client._accounts.credentials import Credentials, Login
+from oa_client._accounts.target import Target
+from oa_client._net.interrupt import Interrupt, Interrupted
+from oa_client._net.transport import Transport
+from oa_client._values.timeout import Timeout
+from oa_client._wire.surface import Inference
+from tests.scripted import (
     Connection,
     EventWriter,
     OpenAssistantScript,
@@ -468,7 +468,7 @@ def test_unknown_host_is_a_transport_error() -> None:
 
 def test_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer over the limit is not read on."""
-    monkeypatch.setattr("oa_client._transport.transport.ANSWER_LIMIT", 1000)
+    monkeypatch.setattr("oa_client._net.transport.ANSWER_LIMIT", 1000)
     with ScriptedServer(reply(response(200, b"x" * 5000))) as server:
         transport = make_transport(server.url)
         with pytest.raises(OAError, match="more than 1000 bytes"):
@@ -569,7 +569,7 @@ def test_addresses_of_a_host_share_the_limit(monkeypatch: pytest.MonkeyPatch) ->
             raise TimeoutError
 
     addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in range(1, 6)]
-    monkeypatch.setattr("oa_client._transport.connection.monotonic", lambda: now[0])
+    monkeypatch.setattr("oa_client._net.connection.monotonic", lambda: now[0])
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
     monkeypatch.setattr(socket, "socket", Silent)
     transport = make_transport("http://oa.example.org")

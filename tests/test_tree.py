@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oa_client import ChatInfo, Message
-from oa_client._tree import Tree
-
-from .recorded import recorded_objects
+from oa_client._transcripts.tree import Tree
+from tests.recorded import recorded_objects
 
 START = datetime(2026, 11, 22, tzinfo=timezone.utc)
 DEEP = 10_000

@@ -28,10 +28,10 @@ from oa_client import (
     RateLimitError,
     RequestError,
 )
-from oa_client._question import ID_LIMIT, Question
-from oa_client._refusal import advice, error_class, error_detail
-from oa_client._transcript import Transcript
-from oa_client._wire import (
+from oa_client._transcripts.transcript import Transcript
+from oa_client._values.question import ID_LIMIT, Question
+from oa_client._wire.refusal import advice, error_class, error_detail
+from oa_client._wire.surface import (
     DEFAULT_MODEL,
     DELETABLE_STATES,
     FINAL_STATES,

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from oa_client import TransportError
-from oa_client._workers import Workers
+from oa_client._calls.workers import Workers
 
 START = threading.Thread.start
 

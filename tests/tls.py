@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from .scripted import Handler, ScriptedServer
+from tests.scripted import Handler, ScriptedServer
 
 # Of 127.0.0.1 and oa.test, in these tests alone; it signs itself.
 CERTIFICATE = """\

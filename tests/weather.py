@@ -25,7 +25,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .scripted import LAST_CHUNK, PING_COMMENT, PING_EVENT, chat_json, chunk, message_json
+from tests.scripted import LAST_CHUNK, PING_COMMENT, PING_EVENT, chat_json, chunk, message_json
 
 #: What can happen to a chat, and how often, in parts. The numbers are answers to one of its calls.
 FAULTS = {

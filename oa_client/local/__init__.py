@@ -11,12 +11,12 @@ It speaks both dialects of the real server on one address, and imports nothing o
 double that shared the client's constants could only agree with its mistakes.
 """
 
-from oa_client.local._backends import Backend
 from oa_client.local._errors import LocalServerError
+from oa_client.local._models.backends import Backend
+from oa_client.local._models.weights import MODEL, ModelFile, download_model
 from oa_client.local._server import LocalServer
 from oa_client.local._settings import Settings
 from oa_client.local._shared import shared_server
-from oa_client.local._weights import MODEL, ModelFile, download_model
 
 __all__ = [
     "MODEL",

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from oa_client.local._accounts import LOCAL_USER, SESSION_COOKIE, Accounts
-from oa_client.local._backends import Backend
-from oa_client.local._clock import Clock
-from oa_client.local._database import Database
 from oa_client.local._errors import INSTALL, LocalServerError
-from oa_client.local._host import LOOPBACK, Host
-from oa_client.local._registry import Choice
+from oa_client.local._models.backends import Backend
+from oa_client.local._models.registry import Choice
 from oa_client.local._settings import Settings
-from oa_client.local._tokens import Tokens, checked_secret
+from oa_client.local._storage.accounts import LOCAL_USER, SESSION_COOKIE, Accounts
+from oa_client.local._storage.clock import Clock
+from oa_client.local._storage.database import Database
+from oa_client.local._storage.tokens import Tokens, checked_secret
+from oa_client.local._surfaces.host import LOOPBACK, Host
 
 if TYPE_CHECKING:
     import asyncio

@@ -13,18 +13,18 @@ import uvicorn
 if sys.platform != "win32":
     import resource
 
-from oa_client.local._accounts import Accounts
-from oa_client.local._app import create_app
-from oa_client.local._backends import Backend
-from oa_client.local._clock import Clock
-from oa_client.local._connection import Connection
-from oa_client.local._database import Database
+from oa_client.local._answers.work import Workers
 from oa_client.local._errors import LocalServerError
-from oa_client.local._host import BACKLOG, Host
-from oa_client.local._models import Models
+from oa_client.local._models.backends import Backend
+from oa_client.local._models.models import Models
 from oa_client.local._settings import Settings
-from oa_client.local._store import Store
-from oa_client.local._work import Workers
+from oa_client.local._storage.accounts import Accounts
+from oa_client.local._storage.clock import Clock
+from oa_client.local._storage.database import Database
+from oa_client.local._storage.store import Store
+from oa_client.local._surfaces.app import create_app
+from oa_client.local._surfaces.connection import Connection
+from oa_client.local._surfaces.host import BACKLOG, Host
 
 MOST_CONNECTIONS = 4000  # with so many all requests are answered with 503; any more are cut off
 FILES_LEFT = 128  # of those that the process may open: connections do not get them

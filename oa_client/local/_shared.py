@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 
+from oa_client.local._models.weights import MODEL
 from oa_client.local._server import LocalServer
-from oa_client.local._weights import MODEL
 
 _lock = threading.Lock()
 _servers: dict[int, LocalServer] = {}  # by process id: a forked child needs its own

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from oa_client.local._records import FINISHED
+from oa_client.local._storage.records import FINISHED
 from oa_client.testing._faults import AnswerFault, Cancelled, Cut, Drop, ErrorEvent, Pings, Queued, Stall, TimedOut
 
 

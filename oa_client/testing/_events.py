@@ -8,8 +8,8 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from oa_client.local._fastapi import SERVER
-from oa_client.local._nextjs import CLOSING
+from oa_client.local._surfaces.fastapi import SERVER
+from oa_client.local._surfaces.nextjs import CLOSING
 from oa_client.testing._answer import Answer
 from oa_client.testing._faults import Cancelled, Cut, Drop, Pings, Queued, Stall, TimedOut
 from oa_client.testing._line import Line

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from oa_client.local._connection import Connection
+from oa_client.local._surfaces.connection import Connection
 
 _AT_ONCE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 

@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from oa_client.local import _fastapi, _nextjs
-from oa_client.local._refusals import BUSY
+from oa_client.local._surfaces import fastapi as _fastapi
+from oa_client.local._surfaces import nextjs as _nextjs
+from oa_client.local._surfaces.refusals import BUSY
 from oa_client.testing._faults import Refuse
 from oa_client.testing._routes import Request, Route
 

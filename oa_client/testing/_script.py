@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oa_client.local._fields import read_boolean
-from oa_client.local._work import WRITING
+from oa_client.local._answers.work import WRITING
+from oa_client.local._surfaces.fields import read_boolean
 from oa_client.testing._answer import Answer, Reply
 from oa_client.testing._faults import CallFault, ErrorEvent, Pause, Queued, Refuse
 from oa_client.testing._routes import Request, Route

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from oa_client.local._refusals import NOT_COMPLETE
+from oa_client.local._surfaces.refusals import NOT_COMPLETE
 from oa_client.testing._events import EventGate
 from oa_client.testing._faults import Drop, RateLimit, Refuse
 from oa_client.testing._line import Line

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import requests
 
 from oa_client.local import LocalServer
-from oa_client.local._accounts import User as Account
-from oa_client.local._work import Workers
+from oa_client.local._answers.work import Workers
+from oa_client.local._storage.accounts import User as Account
 
 PATIENCE = 30  # seconds after which a test that waits for something has failed
 MODEL = "OA_SFT_Llama_30B_6"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from oa_client.local import LocalServer, Settings
-from oa_client.local._registry import BACKENDS
+from oa_client.local._models.registry import BACKENDS
 from tests.local.support import PATIENCE, Events, Puppet, User
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from oa_client.local import Backend, LocalServer, LocalServerError
-from oa_client.local._backends import MOST_SAID, words_of
-from oa_client.local._registry import BACKENDS
+from oa_client.local._models.backends import MOST_SAID, words_of
+from oa_client.local._models.registry import BACKENDS
 from tests.local.support import User
 
 

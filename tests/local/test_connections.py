@@ -61,7 +61,7 @@ def is_cut(connection: socket.socket) -> bool:
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Servers that give a request as good as no time, until this is undone."""
-    monkeypatch.setattr("oa_client.local._connection.REQUEST_TIMEOUT", 0.02)
+    monkeypatch.setattr("oa_client.local._surfaces.connection.REQUEST_TIMEOUT", 0.02)
     return monkeypatch
 
 
@@ -100,7 +100,7 @@ def test_a_second_request_that_does_not_come(server: LocalServer, monkeypatch: p
     with connect(server.url) as connection:
         connection.sendall(request(server.url))
         first = status(connection)
-        monkeypatch.setattr("oa_client.local._connection.REQUEST_TIMEOUT", 0.02)
+        monkeypatch.setattr("oa_client.local._surfaces.connection.REQUEST_TIMEOUT", 0.02)
         connection.sendall(b"GET /")
 
         assert first == 403
@@ -116,7 +116,7 @@ def test_who_waits_for_an_answer_or_may_ask_again_is_not_cut_off(
         kept.sendall(request(server.url))
         first = status(kept)
         with monkeypatch.context() as hurry:
-            hurry.setattr("oa_client.local._connection.REQUEST_TIMEOUT", 0.02)
+            hurry.setattr("oa_client.local._surfaces.connection.REQUEST_TIMEOUT", 0.02)
             with connect(server.url) as slow:
                 assert is_cut(slow)
         kept.sendall(request(server.url))

@@ -320,7 +320,7 @@ def test_what_anybody_may_send_has_a_limit_of_its_own(server: LocalServer, size:
 
 def test_a_body_without_end_is_not_read_to_its_end(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past a second limit the server stops reading."""
-    monkeypatch.setattr("oa_client.local._http.MOST_DISCARDED", (1 << 20) + 1)
+    monkeypatch.setattr("oa_client.local._surfaces.http.MOST_DISCARDED", (1 << 20) + 1)
     user = User(server, "website")
     try:
         answer = user.send("POST", "/api/chat", data=b"x" * (8 << 20), headers={"Content-Type": "application/json"})

@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from oa_client.local import MODEL, LocalServer, LocalServerError
-from oa_client.local import _embedded as embedded_module
-from oa_client.local._embedded import DEMO, Embedded, Manner, to_chat, to_fields
+from oa_client.local._models import embedded as embedded_module
+from oa_client.local._models.embedded import DEMO, Embedded, Manner, to_chat, to_fields
 from tests.local.gguf import TEMPLATE, write_gguf
 from tests.local.support import PATIENCE, User
 
@@ -383,7 +383,7 @@ def test_a_forked_child_can_leave() -> None:
     """With its own status, and with what it has printed, instead of waiting for llama.cpp's threads for ever."""
     code = (
         "import os, sys\n"
-        "from oa_client.local._embedded import Embedded\n"
+        "from oa_client.local._models.embedded import Embedded\n"
         "model = Embedded()\n"
         "if os.fork() == 0:\n"
         "    print('child', flush=False)\n"

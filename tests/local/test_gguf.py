@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oa_client.local import MODEL, LocalServerError
-from oa_client.local._gguf import ModelHeader, read_header
+from oa_client.local._models.gguf import ModelHeader, read_header
 from tests.local.gguf import TEMPLATE, TENSOR_BYTES, write_gguf
 
 

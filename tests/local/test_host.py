@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from oa_client.local import LocalServer, LocalServerError
-from oa_client.local._host import Host
+from oa_client.local._surfaces.host import Host
 from tests.local.support import PATIENCE, User
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested

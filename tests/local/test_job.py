@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from oa_client.local._backends import Lorem
-from oa_client.local._job import End, Job, Packet, Token
+from oa_client.local._answers.job import End, Job, Packet, Token
+from oa_client.local._models.backends import Lorem
 
 READERS = 3
 TURNS = 20

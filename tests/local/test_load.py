@@ -9,7 +9,7 @@ import re
 import pytest
 
 from oa_client.local import LocalServer, Settings
-from oa_client.local._backends import Lorem
+from oa_client.local._models.backends import Lorem
 from tests.local.support import MODEL, PATIENCE, User
 
 STREAMS = 200
@@ -60,7 +60,7 @@ async def ask(user: User) -> bytes:
 def test_many_streams_are_all_complete(slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two hundred users, on both surfaces, gets every token once and in order, and the end."""
     # A busy machine may take longer to open a stream than this model to be done with the answer.
-    monkeypatch.setattr("oa_client.local._work.HEAD_START", PATIENCE)
+    monkeypatch.setattr("oa_client.local._answers.work.HEAD_START", PATIENCE)
 
     async def ask_all(users: list[User]) -> list[bytes]:
         return await asyncio.gather(*map(ask, users))

@@ -18,9 +18,9 @@ import uvicorn
 
 import oa_client.local
 from oa_client.local import Backend, LocalServer, LocalServerError, ModelFile, shared_server
-from oa_client.local import _registry as registry_module
 from oa_client.local import _shared as shared_module
-from oa_client.local._backends import Lorem
+from oa_client.local._models import registry as registry_module
+from oa_client.local._models.backends import Lorem
 from tests.local.support import PATIENCE, Puppet, User
 
 
@@ -208,7 +208,7 @@ def test_another_server_of_the_process_may_stop(puppet: Puppet, monkeypatch: pyt
 
 def test_a_model_that_does_not_stop_is_left_alone(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Close waits for it until a deadline, and what it says afterwards is heard by nobody."""
-    monkeypatch.setattr("oa_client.local._work.JOIN_DEADLINE", 0.0)
+    monkeypatch.setattr("oa_client.local._answers.work.JOIN_DEADLINE", 0.0)
     with LocalServer(puppet) as server:
         User(server, "inference").ask("hi")
         assert puppet.play("hi").started.wait(PATIENCE)

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from oa_client.local import MODEL, LocalServer, LocalServerError
-from oa_client.local import _upstream as upstream_module
-from oa_client.local._bodies import read_sampling
-from oa_client.local._embedded import Embedded
-from oa_client.local._openai import DROPPED, FIELD_NAMES, OpenAI, open_models, to_fields
-from oa_client.local._upstream import Upstream
+from oa_client.local._models import upstream as upstream_module
+from oa_client.local._models.embedded import Embedded
+from oa_client.local._models.openai import DROPPED, FIELD_NAMES, OpenAI, open_models, to_fields
+from oa_client.local._models.upstream import Upstream
+from oa_client.local._surfaces.bodies import read_sampling
 from tests.local.support import PATIENCE, User
 from tests.local.upstream import DONE, END, Reply, UpstreamDouble, data, hello, token
 from tests.scripted import json_response, response

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from oa_client.local import LocalServer, LocalServerError
-from oa_client.local import _codes as codes
-from oa_client.local._page import FOLDER, TYPES
+from oa_client.local._storage import codes as codes
+from oa_client.local._surfaces.page import FOLDER, TYPES
 from tests.local.support import PATIENCE
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

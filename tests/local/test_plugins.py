@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from oa_client.local import LocalServer
-from oa_client.local._calculator import evaluate, find_expressions
+from oa_client.local._answers.calculator import evaluate, find_expressions
 from tests.local.support import PATIENCE, Puppet, User
 
 RECORDING = Path(__file__).parent.parent / "transcripts/inference/stream_plugin_intermediate.json"
@@ -205,7 +205,7 @@ def test_a_question_without_the_plugin(user: User, puppet: Puppet, plugins: list
 
 def test_lorem_does_not_invent_the_plugins_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """The words are no answer, but the steps are real."""
-    monkeypatch.setattr("oa_client.local._work.HEAD_START", PATIENCE)
+    monkeypatch.setattr("oa_client.local._answers.work.HEAD_START", PATIENCE)
     with LocalServer("lorem") as server:
         user = User(server, "inference")
         chat_id = user.create()

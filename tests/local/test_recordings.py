@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from oa_client.local import LocalServer
-from oa_client.local._registry import BACKENDS
+from oa_client.local._models.registry import BACKENDS
 from tests.local.fidelity import (
     DEVIATIONS,
     DIFFERENT,
@@ -37,7 +37,7 @@ def test_the_real_server_answered_the_same(name: str, monkeypatch: pytest.Monkey
 
     Events are the same one by one, but for pending ones, and written in the same way.
     """
-    monkeypatch.setattr("oa_client.local._work.HEAD_START", PATIENCE)
+    monkeypatch.setattr("oa_client.local._answers.work.HEAD_START", PATIENCE)
     clock, actor = Clock(), Actor()
     short = name.partition("/")[2]
     but = {PARTLY[short][0]} if short in PARTLY else set()
@@ -55,7 +55,7 @@ def test_the_real_servers_streams_were_the_same(name: str, monkeypatch: pytest.M
     Each reader hears what was recorded, in the same order, also when others read or have left; so it
     is with places in the queue.
     """
-    monkeypatch.setattr("oa_client.local._work.HEAD_START", 0)
+    monkeypatch.setattr("oa_client.local._answers.work.HEAD_START", 0)
     short = name.partition("/")[2]
     clock = Clock()
     stages = served, unserved = Stage(MODEL, SLOTS.get(short, 1)), Stage(UNSERVED, 1)

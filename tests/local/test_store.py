@@ -18,10 +18,10 @@ from typing import Any, cast
 import pytest
 
 from oa_client.local import LocalServer, LocalServerError, Settings
-from oa_client.local._accounts import User as Account
-from oa_client.local._database import APPLICATION, MIGRATIONS, Database
-from oa_client.local._registry import BACKENDS
-from oa_client.local._store import Store
+from oa_client.local._models.registry import BACKENDS
+from oa_client.local._storage.accounts import User as Account
+from oa_client.local._storage.database import APPLICATION, MIGRATIONS, Database
+from oa_client.local._storage.store import Store
 from tests.local.support import PATIENCE, Play, Puppet, User
 
 EAGER = Settings(pending_event_interval=0.01)

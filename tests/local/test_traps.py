@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from oa_client.local import LocalServer, Settings
-from oa_client.local._job import Job
+from oa_client.local._answers.job import Job
 from tests.local.recordings import Clock
 from tests.local.support import PATIENCE, Events, Play, Puppet, User, workers_of
 
@@ -237,7 +237,7 @@ def test_an_end_that_was_read_is_not_kept(puppet: Puppet) -> None:
 def test_the_website_rounds_the_seed(server: LocalServer, puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its JSON passes through JavaScript, its streams do not; the inference server gives it exactly."""
     seed = 17_893_467_231_902_874_229
-    monkeypatch.setattr("oa_client.local._assistant.secrets.randbelow", lambda limit: seed)
+    monkeypatch.setattr("oa_client.local._answers.assistant.secrets.randbelow", lambda limit: seed)
     user, direct = User(server, "website"), User(server, "inference")
     chat_id = user.create()
     prompt = user.post_prompt(chat_id, content="hi").json()["id"]

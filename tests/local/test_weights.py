@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from oa_client.local import MODEL, LocalServerError, ModelFile, _weights, download_model
+from oa_client.local import MODEL, LocalServerError, ModelFile, download_model
+from oa_client.local._models import weights as _weights
 
 CONTENT = b"weights" * 1000
 MEMBER = "tiny/tiny.gguf"

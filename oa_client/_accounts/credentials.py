@@ -1,0 +1,252 @@
+"""What signs the requests of a client: a login, what is known of it, and how it is replaced by a newer one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from http.cookiejar import CookieJar
+from typing import Any, TypeVar
+
+from oa_client._accounts.cookies import renew_header, values_of
+from oa_client._values.errors import AuthError, ConfigurationError, OAError
+from oa_client._values.fork import forget_in_children
+from oa_client._values.question import check_text
+from oa_client._wire.refusal import TOKEN_EXPIRED
+
+#: seconds after which a debug login is renewed: the real server's access tokens last 60 minutes.
+RENEWAL_AGE = 55 * 60.0
+#: seconds before its end in which a session's user is warned.
+WARNING_TIME = 5 * 60.0
+#: seconds between looks at whether another thread has renewed the login.
+_PAUSE = 0.05
+
+_T = TypeVar("_T")
+_log = logging.getLogger("oa_client")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedClient:
+    """
+    Credentials of a program that an inference server trusts to act for its users, as the website and the bots do.
+
+    ```python
+    Client(url, token=TrustedClient(api_key, "discord", "discord-17", "17", "Ada"))
+    ```
+
+    `login()` makes the user on the server, if there is none with that id.
+
+    Attributes:
+        api_key: one of the server's `TRUSTED_CLIENT_KEYS`; a secret, and not in the repr.
+        client: the program's name, for example "website" or "discord".
+        user_id: of the user for whom it acts; the server takes any.
+        provider_account_id: of the user, with the program.
+        username: to be shown.
+
+    Raises:
+        ConfigurationError: if one is not a text, or the key or the user's id is empty.
+    """
+
+    api_key: str = field(repr=False)
+    client: str
+    user_id: str
+    provider_account_id: str
+    username: str
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not isinstance(value, str):
+                raise ConfigurationError(f"TrustedClient: {item.name} must be a string, not {type(value).__name__}")
+            check_text(f"TrustedClient: {item.name}", value)
+        if not self.api_key or not self.user_id:
+            raise ConfigurationError("TrustedClient: api_key and user_id must not be empty")
+
+
+@dataclass(frozen=True)
+class Login:
+    """
+    One credential or none, and what is known of it; never changed, as others go on with the old one.
+
+    Attributes:
+        token: an access token of the inference server, or what stands for it.
+        cookies: a Cookie header for the website.
+        username: with which a debug login got the token, and can get another one.
+        obtained_at: when it did, in seconds since 1970.
+        expires_at: when the website's session ends, in seconds since 1970; None if that is not known.
+    """
+
+    token: str | TrustedClient | None = field(default=None, repr=False)
+    cookies: str | None = field(default=None, repr=False)
+    username: str | None = None
+    obtained_at: float = 0.0
+    expires_at: float | None = None
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that sign a request."""
+        if isinstance(self.token, TrustedClient):
+            return {"TrustedClient": base64.b64encode(json.dumps(asdict(self.token)).encode()).decode()}
+        if self.token is not None:
+            return {"Authorization": f"Bearer {self.token}"}
+        return {} if self.cookies is None else {"Cookie": self.cookies}
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The strings that nothing may show."""
+        found = {*self.headers.values(), *values_of(self.cookies or "")}
+        found.add(self.token.api_key if isinstance(self.token, TrustedClient) else self.token or "")
+        return frozenset(found - {""})
+
+
+class Credentials:
+    """
+    The login of a client, shared by its threads, which is replaced when it is renewed.
+
+    Args:
+        login: the first one.
+        has_worked: whether the server took it when it was kept.
+        keep: is told of a new login, and of the one that it replaces.
+
+    Attributes:
+        login: the one to use.
+        has_worked: whether the server has taken it, or one before it.
+    """
+
+    def __init__(
+        self,
+        login: Login | None = None,
+        *,
+        has_worked: bool = False,
+        keep: Callable[[Login, Login], None] | None = None,
+    ) -> None:
+        self.login = login or Login()
+        self.has_worked = has_worked
+        self._keep = keep
+        self._has_warned = False
+        # Answers to what older logins have signed may be on their way.
+        self._past: tuple[Login, ...] = (self.login,)
+        self._forget()
+        forget_in_children(self)
+
+    def _forget(self) -> None:
+        """Let go of a lock that a thread of the parent may hold; see `Forgetful`."""
+        # Re-entrant, as a signal's handler may close the client anywhere.
+        self._lock = threading.RLock()
+
+    def __bool__(self) -> bool:
+        return bool(self.login.headers)
+
+    def __repr__(self) -> str:
+        return f"<Credentials: {', '.join(self.headers) or 'none'}>"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that sign a request now."""
+        return self.login.headers
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The strings that nothing may show, those of the logins before included."""
+        return frozenset().union(*(login.secrets for login in self._past))
+
+    @property
+    def is_renewed(self) -> bool:
+        """Whether it is no longer the login of the beginning."""
+        return len(self._past) > 1
+
+    @property
+    def is_renewable(self) -> bool:
+        """Whether it is a debug login, which can be made again without asking anybody."""
+        return self.login.username is not None
+
+    def warn_of_expiry(self, url: str) -> None:
+        """Say in the log, once, that the session is about to end or has ended, if that is known."""
+        end = self.login.expires_at
+        left = math.inf if end is None else end - time.time()
+        if end is None or left > WARNING_TIME or self._has_warned:
+            return
+        self._has_warned = True
+        when = datetime.fromtimestamp(end, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        if left > 0:
+            _log.warning("the session at %s expires soon (%s): Client.refresh() renews it", url, when)
+        else:
+            # Which clock is right the server decides.
+            _log.warning("the session at %s has expired (%s), if the clock here is right", url, when)
+
+    def run(self, send: Callable[[], _T], log_in: Callable[[str], str], is_stopped: Callable[[], bool]) -> _T:
+        """
+        Send a call with a debug login that is renewed before, if it is about to expire, or when the server says so.
+
+        One thread renews it; others go on with the old one while it is good, and wait when it is not.
+
+        Args:
+            send: sends the call, signed with what is the login then.
+            log_in: returns the token for a name.
+            is_stopped: whether to wait no longer.
+
+        Raises:
+            OAError: what `send` raised the last time, or `log_in`, if there was no way around that.
+        """
+        if self._is_due():
+            try:
+                self._log_in_again(self.login, log_in, None)
+            except OAError as error:
+                if is_stopped():
+                    raise
+                _log.warning("a login could not be renewed yet: %s", error)
+        login = self.login
+        try:
+            return send()
+        except AuthError as error:
+            if error.detail != TOKEN_EXPIRED:
+                raise
+        # It was refused, so it has had no effect.
+        self._log_in_again(login, log_in, is_stopped)
+        return send()
+
+    def _is_due(self) -> bool:
+        return time.time() >= self.login.obtained_at + RENEWAL_AGE
+
+    def _log_in_again(self, used: Login, log_in: Callable[[str], str], is_stopped: Callable[[], bool] | None) -> None:
+        """Replace a login, unless another thread has; one that is at it is waited for if there is an `is_stopped`."""
+        has_lock = self._lock.acquire(blocking=False)
+        while not has_lock and is_stopped is not None and not is_stopped():
+            has_lock = self._lock.acquire(timeout=_PAUSE)
+        if not has_lock:
+            return
+        try:
+            if self.login is used:
+                self.renew_token(log_in(used.username or ""))
+        finally:
+            self._lock.release()
+
+    def renew_token(self, token: str) -> None:
+        """Take the token of a debug login that was made just now."""
+        self._replace(token=token, obtained_at=time.time())
+
+    def renew_session(self, jar: CookieJar, expires_at: datetime | None) -> None:
+        """Take the session cookies that the website has set, if any; they live until `expires_at`."""
+        with self._lock:
+            header = renew_header(self.login.cookies or "", jar)
+            if header is not None:
+                self._replace(cookies=header, expires_at=None if expires_at is None else expires_at.timestamp())
+
+    def _replace(self, **changes: Any) -> None:
+        with self._lock:
+            old, self.login = self.login, replace(self.login, **changes)
+            self._past = (*self._past, self.login)[-3:]
+            self._has_warned = False
+            if self._keep is not None:
+                try:
+                    self._keep(old, self.login)
+                except ConfigurationError as error:
+                    # It works all the same; the next program logs in again.
+                    _log.warning("a renewed login is not kept: %s", error)

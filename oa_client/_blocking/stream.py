@@ -1,0 +1,153 @@
+"""One reply, while it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+
+from oa_client._calls.reply import Reply
+from oa_client._values.errors import ConfigurationError, IncompleteReplyError, OAError
+from oa_client._values.events import Event, TokenEvent
+from oa_client._values.message import Message
+
+
+def unfinished(chat_id: str | None, message_id: str | None, text: str) -> IncompleteReplyError:
+    """Return the error for a stream that is over without its final message."""
+    error = IncompleteReplyError("the stream was closed, or has failed, before its end")
+    error.chat_id, error.message_id, error.text = chat_id, message_id, text
+    return error
+
+
+class Stream:
+    """
+    A reply, while it arrives: an iterator of its text, in one pass.
+
+    Each token that is not empty is one `str`. When it ends, what was yielded is the text of the final message; if
+    the message continues the tokens, its rest comes as one more token. What was yielded is never taken back: if the
+    message says something else, `diverged` is true, and `message` has the truth.
+
+    A stream that is read to its end cleans up after itself. One that is left early has to be closed: use `with`.
+
+    Errors that iterating raises carry `chat_id`, `message_id` and the `text` so far:
+
+    Raises:
+        GenerationError: if the server reports an error, or gave the answer up.
+        CancelledReplyError: if the message was cancelled, timed out on the server, or deleted.
+        TransportTimeout: if a limit of `Timeout` is passed and the message is not complete even so.
+        IncompleteReplyError: if the connection is lost, and the message is not complete within the limits.
+        ProtocolError: if what comes is not an event.
+        ConfigurationError: if another thread is reading the stream.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._items = reply.read()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._reply.is_closed else "open" if self.message is None else "complete"
+        return f"<Stream of message {self.message_id}: {state}>"
+
+    @property
+    def chat_id(self) -> str:
+        """The chat that the reply belongs to."""
+        return self._reply.chat_id
+
+    @property
+    def message_id(self) -> str:
+        """The assistant message."""
+        return self._reply.message_id
+
+    @property
+    def text(self) -> str:
+        """What was yielded so far."""
+        return self._reply.text
+
+    @property
+    def message(self) -> Message | None:
+        """The final message, in full; None until it has come."""
+        return self._reply.message
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the final text is not the yielded one; white space and stop sequences at its ends do not count."""
+        return self._reply.diverged
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            for item in self._items:
+                if type(item) is str:
+                    return item
+        except ValueError as error:
+            self._explain(error)
+        raise StopIteration
+
+    def events(self) -> Iterator[Event]:
+        """
+        Yield every event of the reply, the `MessageEvent` last.
+
+        It is the same pass as iterating: what was taken as text does not come again. While the message is queued a
+        `PendingEvent` comes about once a second. Raises what iterating raises.
+        """
+        try:
+            for item in self._items:
+                yield TokenEvent(item) if isinstance(item, str) else item
+        except ValueError as error:
+            self._explain(error)
+
+    def _explain(self, error: ValueError) -> None:
+        """Raise what an error of the iteration means, if that is anything: it may be a generator that is executing."""
+        if self._reply.exchange.stopped:
+            # close(), while another thread reads.
+            return
+        if isinstance(error, OAError):
+            raise error
+        raise ConfigurationError(
+            "another thread is reading this stream: have one thread read it, and hand on what it gets"
+        ) from error
+
+    def finish(self) -> Message:
+        """
+        Read to the end and return the final message.
+
+        Raises:
+            IncompleteReplyError: if the stream was closed before its end, or has raised an error before.
+            OAError: as iterating does.
+        """
+        for _ in self:
+            pass
+        if self.message is None:
+            raise unfinished(self.chat_id, self.message_id, self.text)
+        return self.message
+
+    def close(self) -> None:
+        """
+        End the stream, from any thread, at once; may be called again.
+
+        A thread that waits for the next token is woken, and its iteration ends. The chat is deleted in the
+        background as soon as its answer is final; see `Client.close`.
+        """
+        self._reply.stop()
+        try:
+            self._items.close()
+        except ValueError:
+            # Another thread is reading; it was woken, and lets go of the connection.
+            pass
+        else:
+            self._reply.release()
+        self._reply.exchange.clean_up()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # No I/O and no threads here: the clean-up gets to the chat at the client's next call, or at exit.
+        if hasattr(self, "_reply"):
+            self._reply.stop()

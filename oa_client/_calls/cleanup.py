@@ -1,0 +1,307 @@
+"""
+The chats that streams leave behind.
+
+A chat whose answer is queued or being written must not be deleted: the real server then aborts other users' answers,
+or loses the next user's message. So whoever leaves early is released at once, and the chat comes here: it is hidden,
+and deleted when its answer is final.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from time import monotonic
+from typing import TypeVar
+
+from oa_client._net.interrupt import Interrupt
+from oa_client._net.transport import Transport
+from oa_client._values.errors import APIError, OAError
+from oa_client._values.fork import forget_in_children
+from oa_client._values.message import Message
+from oa_client._values.timeout import Timeout
+from oa_client._wire.surface import DELETABLE_STATES, FINAL_STATES, Call, is_gone
+
+#: seconds that an abandoned answer is waited for before its chat is left hidden.
+DEADLINE = 600.0
+#: seconds between looks at an answer that is not final: short at first, for short answers.
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+#: seconds; the longest pause while somebody waits for the end of it.
+CLOSING_PAUSE = 1.0
+#: seconds after which an answer that was asked for, and is not in its chat, will not come into it any more.
+UNSURE = 5.0
+#: seconds after which an answer that is not final is taken for dead: it has long been taken off the server's queue, or
+#: was being written when the server was killed, and never changes.
+STALE = 86_400.0
+#: seconds that a chat which is being made when its user leaves may take: without its id nobody could delete it.
+GRACE = 2.0
+#: seconds for all that is left at the interpreter's exit.
+EXIT_TIMEOUT = 5.0
+#: seconds for the thread to end when its time is up.
+JOIN_LIMIT = 2.0
+#: seconds to connect, and without a byte, for a call of the clean-up.
+CONNECT_LIMIT, READ_LIMIT = 5.0, 10.0
+
+_T = TypeVar("_T")
+_log = logging.getLogger("oa_client")
+
+
+@dataclass(slots=True)
+class _Remains:
+    """A chat to be deleted, and the answer to wait for (None: whichever the chat has)."""
+
+    chat_id: str
+    message_id: str | None
+    was_refused: bool = False
+    deadline: float = field(default_factory=lambda: monotonic() + DEADLINE)
+    unsure_until: float = 0.0
+    hidden: bool = False
+    pause: float = FIRST_PAUSE
+    due: float = 0.0
+
+
+#: Kept from the garbage collector while they have something to do.
+_unfinished: set[Cleanup] = set()
+
+
+@dataclass(slots=True)
+class _Fuse:
+    """An interrupt to be fired, and when."""
+
+    interrupt: Interrupt
+    due: float = field(default_factory=lambda: monotonic() + GRACE)
+
+
+class Cleanup:
+    """
+    Deletes chats in a thread of its own, which lives while there are any.
+
+    Args:
+        transport: to the server.
+        is_own: whether that is this process's own local server. No answer of it is lost when a chat is deleted early,
+            but its model stops; and it ends before the process does, with its chats.
+    """
+
+    def __init__(self, transport: Transport, is_own: bool = False) -> None:
+        self.is_own = is_own
+        self._transport = transport
+        forget_in_children(self)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin with nothing to do; see `Forgetful`."""
+        _unfinished.discard(self)
+        # Never blocks and is re-entrant, so that the garbage collector may put into it. None: look again.
+        self._inbox: queue.SimpleQueue[_Remains | _Fuse | None] = queue.SimpleQueue()
+        # Re-entrant, as a signal's handler may close the client anywhere.
+        self._lock = threading.Condition(threading.RLock())
+        # Who is at it: one of its own, or whoever closes it.
+        self._thread: threading.Thread | None = None
+        self._interrupt = Interrupt()
+        self._deadline: float | None = None
+        self._failed: list[str] = []
+        self._waiting: list[_Remains | _Fuse] = []
+
+    def leave(self, chat_id: str, message_id: str | None, was_asked: bool = False, was_refused: bool = False) -> None:
+        """
+        Note a chat, without starting anything: for the garbage collector.
+
+        Args:
+            chat_id: of the chat.
+            message_id: the answer, if its id has come.
+            was_asked: whether an answer was asked for, and it is not known what came of that.
+            was_refused: whether it is known that there will be none, whatever the chat says.
+        """
+        unsure_until = monotonic() + UNSURE if was_asked else 0.0
+        self._inbox.put(_Remains(chat_id, message_id, was_refused, unsure_until=unsure_until))
+        _unfinished.add(self)
+
+    def look_again(self) -> None:
+        """See whether what is waited for has come already."""
+        self._inbox.put(None)
+
+    def fire_later(self, interrupt: Interrupt) -> None:
+        """Fire an interrupt in `GRACE` seconds; starts nothing, as `leave`."""
+        self._inbox.put(_Fuse(interrupt))
+        _unfinished.add(self)
+
+    def start(self) -> None:
+        """See to what was left, in the background."""
+        with self._lock:
+            if self._thread is None and self._deadline is None and not self._inbox.empty():
+                thread = threading.Thread(target=self._run, name="oa-client clean-up", daemon=True)
+                with contextlib.suppress(RuntimeError):
+                    # If none can be started, what was left waits for the next call, or the exit.
+                    thread.start()
+                    self._thread = thread
+
+    def close(self, timeout: float, given_up: threading.Event | None = None) -> tuple[str, ...]:
+        """
+        Finish within `timeout` seconds; return the ids of the chats that could not be deleted.
+
+        Args:
+            timeout: seconds.
+            given_up: set if nobody waits for it any more: then whoever is at it goes on, as long as it had to finish.
+        """
+        self._deadline = monotonic() + timeout
+        own = threading.current_thread()
+        with self._lock:
+            thread = self._thread or own
+            self._thread = thread
+        if thread is own:
+            # No thread is started for it: at the interpreter's exit none can be.
+            try:
+                self._run()
+            finally:
+                self._end()
+        else:
+            self._inbox.put(None)
+            if not self._has_ended(thread, timeout) and not (given_up and given_up.is_set()):
+                self._interrupt.fire()
+                self._inbox.put(None)
+                # In name resolution it cannot be woken.
+                if not self._has_ended(thread, JOIN_LIMIT):
+                    self._failed += [item.chat_id for item in list(self._waiting) if isinstance(item, _Remains)]
+        return tuple(dict.fromkeys(self._failed))
+
+    def _has_ended(self, thread: threading.Thread, timeout: float) -> bool:
+        with self._lock:
+            return self._lock.wait_for(lambda: self._thread is not thread, timeout)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._thread = None
+            self._lock.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting and self._inbox.empty():
+                    self._end()
+                    _unfinished.discard(self)
+                    return
+            self._waiting += self._receive(self._waiting)
+            self._waiting = [item for item in self._waiting if not self._is_done(item)]
+
+    def _is_done(self, item: _Remains | _Fuse) -> bool:
+        """Do what is due; return whether that was the last."""
+        if isinstance(item, _Fuse):
+            if item.due <= monotonic():
+                item.interrupt.fire()
+            # Or what it was for has come.
+            return item.interrupt.fired
+        if item.due > monotonic():
+            return False
+        if self._is_settled(item):
+            return True
+        if self._left(item) <= 0:
+            self._give_up(item, "its answer was not final in time")
+            return True
+        item.due = monotonic() + min(item.pause, self._left(item))
+        if item.unsure_until > monotonic():
+            item.due = min(item.due, item.unsure_until)
+        item.pause = min(2 * item.pause, LAST_PAUSE if self._deadline is None else CLOSING_PAUSE)
+        return False
+
+    def _receive(self, waiting: list[_Remains | _Fuse]) -> list[_Remains | _Fuse]:
+        """Wait until one of those that wait is due or something comes, and return what came."""
+        pause = min((item.due - monotonic() for item in waiting), default=0.0)
+        try:
+            item = self._inbox.get(timeout=pause) if pause > 0 else self._inbox.get_nowait()
+        except queue.Empty:
+            return []
+        if item is not None:
+            return [item]
+        for remains in waiting:
+            if isinstance(remains, _Remains):
+                remains.due, remains.pause = 0.0, FIRST_PAUSE
+            elif self._interrupt.fired:
+                remains.due = 0.0
+        return []
+
+    def _left(self, remains: _Remains) -> float:
+        """Return the seconds that the chat may yet take."""
+        if self._interrupt.fired:
+            return 0.0
+        end = remains.deadline if self._deadline is None else min(remains.deadline, self._deadline)
+        return end - monotonic()
+
+    def _is_settled(self, remains: _Remains) -> bool:
+        """Go one step on with a chat; return whether that was the last."""
+        try:
+            state = self._state(remains)
+            if state in DELETABLE_STATES:
+                self._send(self._transport.target.surface.delete_chat(remains.chat_id), remains)
+                return True
+            self._hide(remains)
+            if state in FINAL_STATES:
+                self._give_up(remains, f"its answer is {state}, and may still be in the server's queue")
+                return True
+        except OAError as error:
+            _log.debug("clean-up of chat %s: %s", remains.chat_id, error)
+            if isinstance(error, APIError) and self._is_gone(remains):
+                return True
+            with contextlib.suppress(OAError):
+                self._hide(remains)
+        return False
+
+    def _hide(self, remains: _Remains) -> None:
+        if not remains.hidden:
+            self._send(self._transport.target.surface.update_chat(remains.chat_id, hidden=True), remains)
+            remains.hidden = True
+
+    def _state(self, remains: _Remains) -> str:
+        surface = self._transport.target.surface
+        if remains.was_refused or self.is_own:
+            return "complete"
+        if remains.message_id is not None:
+            return self._send(surface.get_message(remains.chat_id, remains.message_id), remains).state
+        messages = self._send(surface.get_chat(remains.chat_id), remains).messages
+        if monotonic() < remains.unsure_until and not any(message.role == "assistant" for message in messages):
+            # It was asked for, and may be about to be stored.
+            return "pending"
+        return blocking_state(messages) or "complete"
+
+    def _is_gone(self, remains: _Remains) -> bool:
+        try:
+            return is_gone(self._transport.target.surface, remains.chat_id, lambda call: self._send(call, remains))
+        except OAError:
+            return False
+
+    def _send(self, call: Call[_T], remains: _Remains) -> _T:
+        left = max(self._left(remains), 0.001)
+        timeout = Timeout(connect=min(CONNECT_LIMIT, left), read=min(READ_LIMIT, left))
+        return self._transport.send(call, timeout, self._interrupt)
+
+    def _give_up(self, remains: _Remains, why: str) -> None:
+        self._failed.append(remains.chat_id)
+        how = "hidden, not deleted" if remains.hidden else "neither deleted nor hidden"
+        _log.warning("chat %s is %s: %s", remains.chat_id, how, why)
+
+
+def blocking_state(messages: Iterable[Message]) -> str | None:
+    """Return the state of an answer for whose sake a chat must not be deleted yet; None if there is none."""
+    now = datetime.now(timezone.utc)
+    for message in messages:
+        is_recent = message.created_at is None or (now - message.created_at).total_seconds() < STALE
+        if message.role == "assistant" and message.state not in DELETABLE_STATES and is_recent:
+            return message.state
+    return None
+
+
+def start_all() -> None:
+    """See to what was left, by clients that are gone as well."""
+    for cleanup in list(_unfinished):
+        cleanup.start()
+
+
+def finish_all() -> None:
+    """Do what is left, in this thread, within `EXIT_TIMEOUT`: for the interpreter's exit."""
+    deadline = monotonic() + EXIT_TIMEOUT
+    for cleanup in list(_unfinished):
+        if not cleanup.is_own:
+            cleanup.close(max(0.0, deadline - monotonic()))

@@ -1,0 +1,354 @@
+"""What a client's calls run on: the connection to its server, what is open, and whose turn it is."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
+from typing import Any, TypeVar
+
+from oa_client._accounts.credentials import Credentials, Login
+from oa_client._accounts.target import Target
+from oa_client._calls.cleanup import DEADLINE, Cleanup, start_all
+from oa_client._calls.exchange import Exchange
+from oa_client._calls.reply import Reply
+from oa_client._calls.retry import Retry
+from oa_client._calls.turns import Turns
+from oa_client._calls.workers import Workers
+from oa_client._net.interrupt import Interrupted
+from oa_client._net.transport import Transport
+from oa_client._values.argument import did_you_mean
+from oa_client._values.errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError, reworded
+from oa_client._values.fork import forget_in_children
+from oa_client._values.model import ModelInfo
+from oa_client._values.plugin import Plugin
+from oa_client._values.question import Question
+from oa_client._values.sampling import Sampling
+from oa_client._values.timeout import Timeout
+from oa_client._wire.surface import Call, Inference, Surface, check_size
+
+#: seconds for the threads of streams that were stopped to be gone.
+JOIN_LIMIT = 5.0
+#: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
+_REFUSALS = (*range(200, 500), 503)
+#: A proxy's words for not knowing what became of a request.
+_LOST_ANSWERS = (502, 504)
+
+_T = TypeVar("_T")
+
+#: Told of each exchange that is made in this context: who runs a call in another thread can stop it with that.
+note_exchange: ContextVar[Callable[[Exchange], None] | None] = ContextVar("note_exchange", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What is needed to talk to one server."""
+
+    transport: Transport
+    cleanup: Cleanup
+
+
+class Engine:
+    """
+    Runs the calls of one client, from whatever thread. All methods raise as the calls do that they make.
+
+    Args:
+        target: the server; None is the local one, which is started with the first call.
+        make_transport: connects to it.
+        timeout: limits of each exchange.
+        retry: for calls that may be repeated.
+        serialize: whether to ask for an answer only when no other is pending.
+
+    Attributes:
+        target: the server; None before the local one is started.
+        workers: threads for whoever needs one.
+        missing: what the client was made without, though it needs it: it was pickled, and these are secret.
+    """
+
+    def __init__(
+        self,
+        target: Target | None,
+        make_transport: Callable[[Target], Transport],
+        timeout: Timeout,
+        retry: Retry,
+        serialize: bool,
+    ) -> None:
+        self.target = target
+        self.workers = Workers()
+        self.missing: tuple[str, ...] = ()
+        self._make_transport = make_transport
+        self._timeout = timeout
+        self._retry = retry
+        self._serialize = serialize
+        self._closed = False
+        self._models: list[ModelInfo] | None = None
+        self._plugins: list[Plugin] | None = None
+        forget_in_children(self)
+        self._forget()
+        if target is not None:
+            # Starting the local server takes a while, so that waits for the first call.
+            self._connect()
+
+    def _forget(self) -> None:
+        """Begin with new connections; see `Forgetful`."""
+        self._lock = threading.Condition()
+        # For the start of the local server, which takes a while: an event loop may have to wait for the other.
+        self._connecting = threading.RLock()
+        self._link: _Link | None = None
+        self._turns = Turns() if self._serialize else None
+        self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
+        # Those between two calls, and the thread of each.
+        self._beginning: dict[object, int] = {}
+
+    def _connect(self) -> _Link:
+        """Return what is needed to talk to the server; without an address, start the local one first."""
+        with self._connecting:
+            if self._link is None:
+                is_own = self.target is None
+                if self.target is None:
+                    self.target = _local_target()
+                transport = self._make_transport(self.target)
+                self._link = _Link(transport, Cleanup(transport, is_own))
+            return self._link
+
+    def exchange(self, keep: bool) -> Exchange:
+        """
+        Make an exchange that `stop()` can end.
+
+        Args:
+            keep: whether a chat that it makes is to stay.
+        """
+        if self.missing:
+            raise ConfigurationError(
+                f"the client was pickled, and with it not its {' and '.join(self.missing)}: make one with "
+                "Client(**settings), where settings is what client.settings(with_credentials=True) returned"
+            )
+        self._check_open()
+        link = self._connect()
+        target = link.transport.target
+        target.credentials.warn_of_expiry(target.base_url)
+        with self._lock:
+            self._check_open()
+            exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)
+            self._exchanges.add(exchange)
+        note = note_exchange.get()
+        if note is not None:
+            note(exchange)
+        start_all()
+        return exchange
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigurationError("the client is closed: make a new one")
+
+    @contextmanager
+    def guard(self, exchange: Exchange) -> Iterator[None]:
+        """Clean up after calls that fail, and describe their errors."""
+        one = object()
+        try:
+            self._beginning[one] = threading.get_ident()
+            yield
+        except BaseException as error:
+            if isinstance(error, APIError) and error.status not in _LOST_ANSWERS:
+                # What the server made of the request, it has made by now.
+                exchange.was_asked = False
+            if isinstance(error, TransportError) and error.is_unsent:
+                exchange.was_asked = False
+            # A clear refusal has queued nothing, so the chat can go at once.
+            if exchange.message_id is None and isinstance(error, APIError) and error.status in _REFUSALS:
+                exchange.was_refused = True
+                exchange.delete_chat()
+            exchange.leave_chat()
+            exchange.clean_up()
+            if isinstance(error, Interrupted):
+                raise exchange.describe(ConfigurationError("the client was closed meanwhile")) from error
+            if isinstance(error, OAError):
+                exchange.describe(error)
+            raise
+        finally:
+            # Ctrl-C may have come before it was noted.
+            self._beginning.pop(one, None)
+            with self._lock:
+                self._lock.notify_all()
+
+    def run(self, function: Callable[[Exchange], _T]) -> _T:
+        """Return what a function makes of an exchange that makes no chat."""
+        exchange = self.exchange(keep=True)
+        with self.guard(exchange):
+            return function(exchange)
+
+    def send(self, make_call: Callable[[Surface], Call[_T]]) -> _T:
+        """Send one call."""
+        return self.run(lambda exchange: exchange.send(make_call(exchange.surface)))
+
+    def start(
+        self, exchange: Exchange, question: Question, post_prompt: Callable[[Exchange, str], tuple[str, str]]
+    ) -> Reply:
+        """
+        Ask, and open the events.
+
+        Args:
+            exchange: of the reply.
+            question: what is asked.
+            post_prompt: puts the prompt into a chat, and returns the ids of both; the exchange knows the chat then.
+        """
+        surface, turns = exchange.surface, self._turns
+        with self.guard(exchange):
+            check_size(surface, question)
+            question = self._complete(exchange, question)
+            chat_id, prompt_id = post_prompt(exchange, question.prompt)
+            with turns.turn(exchange) if turns else nullcontext():
+                exchange.clock.ask()
+                exchange.was_asked = True
+                message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
+                if turns:
+                    turns.begin(chat_id, message_id, exchange.timeout.first_token)
+            body = exchange.open(surface.open_events(chat_id, message_id))
+            return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
+
+    def ask(self, question: Question, keep: bool, note: Callable[[Exchange], object]) -> Reply:
+        """Ask in a chat of its own; `note` is told of the exchange."""
+        exchange = self.exchange(keep)
+        note(exchange)
+        return self.start(exchange, question, self.post_in_new_chat)
+
+    def post_in_new_chat(self, exchange: Exchange, prompt: str) -> tuple[str, str]:
+        """Put a prompt into a chat of its own; for `start`."""
+        chat_id = exchange.create_chat(self.workers)
+        return chat_id, exchange.send(exchange.surface.post_prompt(chat_id, None, prompt))
+
+    def _post_assistant(self, exchange: Exchange, chat_id: str, prompt_id: str, question: Question) -> str:
+        try:
+            return exchange.send(exchange.surface.post_assistant(chat_id, prompt_id, question))
+        except APIError as error:
+            if error.status != 500:
+                raise
+            # The real server means 429 here, and fails over it. Its other reasons for a 500 are a parent that does
+            # not exist, which was just made, and a database that is down, which fails the next call too.
+            try:
+                exchange.send(exchange.surface.get_chat(chat_id))
+            except OAError:
+                raise error from None
+            raise reworded(
+                error,
+                RateLimitError,
+                f"{error}: this is probably the rate limit (the real server allows 20 answers in about 11 minutes, "
+                "and counts refused ones): wait some minutes",
+            ) from error
+
+    def _complete(self, exchange: Exchange, question: Question) -> Question:
+        """Fill in what only the server knows: its model, and the values of a preset."""
+        model = question.model or exchange.transport.target.model
+        sampling = question.sampling
+        if isinstance(sampling, Sampling) and sampling.preset is not None:
+            sampling = sampling.over(self._preset(exchange, model, sampling.preset))
+        elif self._models is not None:
+            self._model(exchange, model)
+        plugins = [self._plugin(exchange, item) if isinstance(item, str) else item for item in question.plugins]
+        return replace(question, model=model, sampling=sampling, plugins=plugins)
+
+    def _model(self, exchange: Exchange, name: str) -> ModelInfo:
+        # The list at hand may be old.
+        for load in (lambda _: self._models or [], self.load_models):
+            models = {info.name: info for info in load(exchange)}
+            if name in models:
+                return models[name]
+        raise ConfigurationError(f"model {name!r} is not on the server{did_you_mean(name, list(models))}")
+
+    def _preset(self, exchange: Exchange, model: str, name: str) -> Sampling:
+        presets = {preset.name: preset.sampling for preset in self._model(exchange, model).presets}
+        if name not in presets:
+            raise ConfigurationError(f"sampling: no preset {name!r} for {model}{did_you_mean(name, list(presets))}")
+        return presets[name]
+
+    def _plugin(self, exchange: Exchange, name: str) -> dict[str, Any]:
+        for load in (lambda _: self._plugins or [], self.load_plugins):
+            plugins = load(exchange)
+            for plugin in plugins:
+                if plugin.config and name in (plugin.config.name_for_human, plugin.config.name_for_model):
+                    return plugin.to_json()
+        names = [plugin.name for plugin in plugins if plugin.name]
+        raise ConfigurationError(f"plugin {name!r} is not on the server{did_you_mean(name, names)}")
+
+    def load_plugins(self, exchange: Exchange) -> list[Plugin]:
+        """Ask for the plugins that the server lists, and remember them."""
+        self._plugins = exchange.send(exchange.surface.list_plugins())
+        return self._plugins
+
+    def load_models(self, exchange: Exchange) -> list[ModelInfo]:
+        """Ask for the models that the server lists, and remember them."""
+        self._models = exchange.send(exchange.surface.list_models())
+        return self._models
+
+    def delete_later(self, chat_id: str) -> None:
+        """Have a chat deleted, in the background, when its answers are final."""
+        cleanup = self._connect().cleanup
+        cleanup.leave(chat_id, None)
+        cleanup.start()
+
+    def stop(self) -> None:
+        """End all that is open, and refuse what is new. Waits for nothing."""
+        with self._lock:
+            self._closed = True
+            exchanges = list(self._exchanges)
+        for exchange in exchanges:
+            exchange.stop()
+            exchange.clean_up()
+
+    def close(self, timeout: float, given_up: threading.Event | None = None) -> tuple[str, ...]:
+        """
+        End all that is open, delete what chats are left, and close the connections.
+
+        Args:
+            timeout: seconds to wait for answers to be final.
+            given_up: set if nobody waits for it any more: then all goes on that has begun, for the next call of this.
+
+        Returns:
+            the ids of the chats that could not be deleted in time.
+        """
+        timeout = min(timeout, DEADLINE)
+        deadline = monotonic() + timeout
+        self.stop()
+        with self._lock:
+            # Whoever is between two calls leaves a chat yet. But nobody below a signal's handler can go on.
+            own = threading.get_ident()
+            self._lock.wait_for(lambda: all(thread == own for thread in list(self._beginning.values())), timeout)
+            link = self._link
+        undeleted: tuple[str, ...] = ()
+        given_up = given_up or threading.Event()
+        if link is not None and not given_up.is_set():
+            undeleted = link.cleanup.close(max(0.0, deadline - monotonic()), given_up)
+        if given_up.is_set():
+            return undeleted
+        if link is not None:
+            link.transport.close()
+        # They were stopped; one that makes a chat ends soon.
+        self.workers.close(JOIN_LIMIT)
+        return undeleted
+
+
+def _nothing() -> None:
+    pass
+
+
+def _local_target() -> Target:
+    """Start the local server, or find the one that runs."""
+    ways_out = (
+        "; or name a server: pass base_url= (with token= or cookies=), or set $OA_BASE_URL (with $OA_TOKEN or "
+        "$OA_COOKIE)"
+    )
+    from oa_client.local import LocalServerError, shared_server
+
+    try:
+        server = shared_server()
+    except LocalServerError as error:
+        # Not from the error itself, of which this says everything.
+        raise ConfigurationError(
+            f"no address is given, and the local server does not start: {error}{ways_out}"
+        ) from error.__cause__
+    return Target(server.url, Inference(), Credentials(Login(token=server.token)), server.model)

@@ -1,0 +1,269 @@
+"""What one reply is made with: its clock, its interrupt, and the chat that it has to get rid of."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import contextlib
+import logging
+import math
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from oa_client._calls.cleanup import GRACE, Cleanup, finish_all
+from oa_client._calls.clock import Clock, pauses
+from oa_client._calls.retry import Retry
+from oa_client._calls.workers import NoThread, Workers
+from oa_client._net.body import Body
+from oa_client._net.interrupt import Interrupt, Interrupted
+from oa_client._net.transport import Transport
+from oa_client._values.errors import APIError, BusyError, OAError, TransportTimeout
+from oa_client._values.fork import forget_in_children
+from oa_client._values.timeout import Timeout
+from oa_client._wire.surface import Call, Surface
+
+#: seconds to connect and without a byte, for calls that are made when time is up or nobody waits for their result.
+LATE_LIMIT = 5.0
+#: seconds, likewise, to delete the chat of an answer that is there: its reader waits for nothing else.
+DELETE_LIMIT = 1.0
+
+_T = TypeVar("_T")
+_log = logging.getLogger("oa_client")
+_alive: weakref.WeakSet[Exchange] = weakref.WeakSet()
+
+
+class Exchange:
+    """
+    One user's request of a client, from its first call to its last.
+
+    Args:
+        transport: to the server.
+        timeout: limits of each call and of all together.
+        retry: for calls that may be repeated.
+        cleanup: takes the chat if it cannot be deleted at the end; None keeps the chat.
+
+    Attributes:
+        clock: counts the time that the user is kept waiting.
+        interrupt: ends whatever the exchange waits for.
+        chat_id: the chat that was made; None before.
+        message_id: the answer that was asked for; None before.
+        was_asked: whether an answer was asked for and it is not known what came of that.
+        was_refused: whether the server has said that there will be no answer.
+        was_busy: whether the server has refused a call since its queue was full, even if a repetition then went well.
+        is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
+            it is an error if the chat of a complete answer cannot be deleted.
+    """
+
+    def __init__(self, transport: Transport, timeout: Timeout, retry: Retry, cleanup: Cleanup | None) -> None:
+        self.transport = transport
+        self.timeout = timeout
+        self.clock = Clock(timeout)
+        self.interrupt = Interrupt()
+        self.chat_id: str | None = None
+        self.message_id: str | None = None
+        self.was_asked = False
+        self.was_refused = False
+        self.was_busy = False
+        self.is_strict = False
+        self._retry = retry
+        self._cleanup = cleanup
+        self._chat_is_ours = cleanup is not None
+        self._is_creating = False
+        self._stop_is_wanted = False
+        _alive.add(self)
+        forget_in_children(self)
+
+    @property
+    def surface(self) -> Surface:
+        """The dialect of the server."""
+        return self.transport.target.surface
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop()` was called."""
+        return self._stop_is_wanted
+
+    def create_chat(self, workers: Workers) -> str:
+        """
+        Make a chat and return its id; errors as `send`.
+
+        If the exchange is stopped meanwhile, the answer is waited for all the same, for a short time: without the id
+        nobody could delete the chat. For the same reason one of the workers makes it where Ctrl-C could come.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self._create_chat()
+        made: concurrent.futures.Future[str] = concurrent.futures.Future()
+        try:
+            self._is_creating = True
+            workers.run(self._create_chat, made)
+            try:
+                return made.result()
+            except NoThread:
+                # At the interpreter's exit.
+                return self._create_chat()
+        except BaseException:
+            if not made.done():
+                self.stop()
+                self.clean_up()
+                # The clean-up ends it before.
+                with contextlib.suppress(concurrent.futures.TimeoutError):
+                    made.exception(2 * GRACE)
+            raise
+        finally:
+            # An error of the thread knows this frame.
+            del made
+
+    def _create_chat(self) -> str:
+        self._is_creating = True
+        try:
+            self.chat_id = self.send(self.surface.create_chat())
+        finally:
+            self._is_creating = False
+            if self._stop_is_wanted:
+                self.stop()
+                if self._cleanup is not None:
+                    self._cleanup.look_again()
+        return self.chat_id
+
+    def send(self, call: Call[_T]) -> _T:
+        """Send a call, again if that is safe; errors as `Transport.send`."""
+        return self._run(call, lambda: self.transport.send(call, self._limits(), self.interrupt))
+
+    def send_late(self, call: Call[_T], limit: float | None = None) -> _T:
+        """
+        Send a call, though a limit may be passed: once, and for a short time; errors as `Transport.send`.
+
+        Args:
+            call: to be sent.
+            limit: seconds to connect, and for the answer; `LATE_LIMIT` if not given.
+        """
+        limit = LATE_LIMIT if limit is None else limit
+        timeout = Timeout(connect=limit, read=limit)
+        with self.clock.waiting():
+            return self.transport.send(call, timeout, self.interrupt)
+
+    def open(self, call: Call[None]) -> Body:
+        """Open an event stream, again if that is safe; errors as `Transport.open`."""
+        return self._run(call, lambda: self.transport.open(call, self._limits(), self.interrupt))
+
+    def wait_until(self, is_so: Callable[[], object]) -> None:
+        """
+        Ask, and again after growing pauses, until the answer is yes.
+
+        Raises:
+            TransportTimeout: if a limit is passed.
+            Interrupted: if the exchange is stopped.
+        """
+        growing = pauses()
+        while not is_so():
+            with self.clock.waiting():
+                is_stopped = self.interrupt.wait(min(next(growing), max(self.clock.left, 0)))
+            if is_stopped:
+                raise Interrupted("interrupted while another answer was waited for")
+            self.clock.check()
+
+    def _run(self, call: Call[Any], send: Callable[[], _T]) -> _T:
+        def note_and_send() -> _T:
+            # Each attempt and each wait counts before the next one gets what is left.
+            self.clock.check()
+            try:
+                with self.clock.waiting():
+                    return send()
+            except BusyError:
+                self.was_busy = True
+                raise
+
+        def wait(seconds: float) -> bool:
+            with self.clock.waiting():
+                return self.interrupt.wait(seconds)
+
+        try:
+            return self._retry.run(call, note_and_send, lambda: self.clock.left, wait)
+        except TransportTimeout:
+            # If the clock cut the call short, that limit is the one to name.
+            self.clock.check()
+            raise
+
+    def _limits(self) -> Timeout:
+        """Return the limits of one call: what the clock leaves of the user's."""
+        left = max(self.clock.left, 0.001)
+        connect, read = (min(limit or math.inf, left) for limit in (self.timeout.connect, self.timeout.read))
+        return Timeout(connect=None if connect == math.inf else connect, read=None if read == math.inf else read)
+
+    def stop(self) -> None:
+        """End the exchange, from any thread: wake who waits, and leave the chat. Waits for nothing, starts nothing."""
+        self._stop_is_wanted = True
+        if self._is_creating and self._cleanup is not None:
+            self._cleanup.fire_later(self.interrupt)
+        else:
+            self.interrupt.fire()
+        self.leave_chat()
+
+    def keep_chat(self) -> None:
+        """Have the chat stay: it is its user's now."""
+        self._chat_is_ours = False
+
+    def leave_chat(self) -> None:
+        """Leave the chat, if there is one to be deleted, to the clean-up."""
+        if self._chat_is_ours and self._cleanup is not None and self.chat_id is not None:
+            # In this order: left twice does no harm.
+            self._cleanup.leave(self.chat_id, self.message_id, self.was_asked, self.was_refused)
+            self._chat_is_ours = False
+
+    def delete_chat(self) -> OAError | None:
+        """Delete the chat, if it is to be: its answer is final. What does not work here is left to the clean-up."""
+        if self._chat_is_ours and self.chat_id is not None:
+            try:
+                # Where a failure is an error, it must be one.
+                limit = LATE_LIMIT if self.is_strict else DELETE_LIMIT
+                self.send_late(self.surface.delete_chat(self.chat_id), limit)
+                self._chat_is_ours = False
+            except OAError as error:
+                _log.debug("chat %s could not be deleted at once: %s", self.chat_id, error)
+                self.leave_chat()
+                self.clean_up()
+                return error
+        return None
+
+    def __del__(self) -> None:
+        # An interrupt may have come between any two lines of those who have it.
+        if hasattr(self, "_chat_is_ours"):
+            self.leave_chat()
+
+    def _forget(self) -> None:
+        """Leave all to the parent; see `Forgetful`."""
+        self._stop_is_wanted = True
+        self._chat_is_ours = False
+        self.interrupt.forget()
+
+    def clean_up(self) -> None:
+        """Have what was left seen to, in the background."""
+        if self._cleanup is not None:
+            self._cleanup.start()
+
+    def describe(self, error: OAError, text: str = "") -> OAError:
+        """Add what is known of the reply to an error."""
+        error.chat_id, error.message_id, error.text = self.chat_id, self.message_id, text
+        if self.is_strict and isinstance(error, APIError) and error.detail:
+            error.args = (error.detail,)
+        return error
+
+
+def snapshot(items: weakref.WeakSet[_T]) -> list[_T]:
+    """Return what is in a set that other threads add to."""
+    while True:
+        try:
+            return list(items)
+        except RuntimeError:
+            # Another thread has added one meanwhile.
+            continue
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Delete the chats of streams that were forgotten."""
+    for exchange in snapshot(_alive):
+        exchange.stop()
+    finish_all()

@@ -1,0 +1,1 @@
+"""The `oa-client` command."""

@@ -1,0 +1,251 @@
+"""What the libraries below raise, as our errors, and responses and requests without what must not be seen."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from oa_client._accounts.target import Target, is_secret
+from oa_client._net.interrupt import Interrupted
+from oa_client._values.errors import (
+    APIError,
+    AuthError,
+    BusyError,
+    ConfigurationError,
+    OAError,
+    ProtocolError,
+    RateLimitError,
+    TransportError,
+    TransportTimeout,
+)
+from oa_client._values.json_object import without_halves
+from oa_client._wire.refusal import TOKEN_EXPIRED, advice, error_class, error_detail
+from oa_client._wire.surface import Call
+
+NOT_OURS = ": is base_url right, and does something stand in front of the server?"
+
+_MASK = "***"
+#: characters of the server's explanation that a message repeats; all of it is in `APIError.detail`.
+DETAIL_LIMIT = 2000
+#: characters; a shorter secret may be part of any word, and is not looked for in what the server says.
+SHORTEST_SECRET = 8
+#: Raised before a connection is made; one of the two is a subclass of the other.
+_UNCONNECTED = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
+_TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+#: Raised before anything is sent, since it cannot be.
+_UNSENDABLE = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationValueError,
+    urllib3.exceptions.ProxySchemeUnsupported,
+    UnicodeError,
+)
+
+
+class Failures:
+    """
+    Makes the errors of one transport.
+
+    Args:
+        target: the server.
+        secrets: strings that no error may show, those of the target's credentials aside.
+        headers: names of the headers that the user added, whose values are nobody else's business.
+    """
+
+    def __init__(self, target: Target, secrets: frozenset[str], headers: Iterable[str]) -> None:
+        self._target = target
+        self._known_secrets = secrets
+        self._headers = frozenset(name.lower() for name in headers) - {"user-agent"}
+
+    def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
+        """Return our error for one of the libraries below; `fired`: whether the operation was interrupted."""
+        if isinstance(error, OAError):
+            return error
+        what = f"{call.method} {self._target.base_url}{call.path}"
+        if isinstance(error, requests.RequestException):
+            if error.request is not None:
+                error.request = self._mask_request(error.request)  # type: ignore[arg-type]  # it is prepared
+            error.response = None
+        chain = list(_chain(error))
+        _drop_frames(chain)
+        if fired:
+            return Interrupted(f"{what} was interrupted")
+        reason = self._mask(_reason(chain[-1]))
+        is_unsent = any(isinstance(item, _UNCONNECTED) for item in chain)
+        # For urllib3 a connection that is refused is a kind of timeout.
+        is_refused = any(isinstance(item, urllib3.exceptions.NewConnectionError) for item in chain)
+        result: OAError
+        if is_unsent and not is_refused:
+            result = TransportTimeout(f"{what}: no connection in time", phase="connect")
+        elif any(isinstance(item, _TIMEOUTS) for item in chain) and not is_refused:
+            result = TransportTimeout(f"{what}: the server sent nothing in time", phase="read")
+        elif isinstance(error, (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
+            result = ProtocolError(f"{what}: the body is not in the encoding that its header names")
+        elif isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
+            result = TransportError(
+                f"{what}: no secure connection: {reason}; for a certificate authority of your own set "
+                "$REQUESTS_CA_BUNDLE to its file"
+            )
+        elif isinstance(error, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)):
+            result = TransportError(f"{what}: the proxy does not connect: {reason}")
+        elif isinstance(error, _UNSENDABLE):
+            result = ConfigurationError(f"{what}: the request cannot be made: {reason}")
+        else:
+            hint = ""
+            if isinstance(chain[-1], ConnectionRefusedError):
+                hint = "; is the server running? `oa-client serve` starts one on this machine"
+            result = TransportError(f"{what}: no answer: {reason}{hint}")
+        if isinstance(result, TransportError):
+            result.request = getattr(error, "request", None)
+            result.is_unsent = is_unsent
+        return result
+
+    @property
+    def _secrets(self) -> frozenset[str]:
+        # Each time: credentials are renewed.
+        return self._known_secrets | self._target.credentials.secrets
+
+    def cause(self, error: Exception) -> BaseException | None:
+        """Return the error to chain, or None if it would show a secret."""
+        if isinstance(error, OAError):
+            return error.__cause__
+        return None if any(secret in str(error) for secret in self._secrets) else error
+
+    def _mask(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        return text
+
+    def conceal(self, text: str) -> str:
+        """Return what the server said without the credentials that it repeats."""
+        for secret in self._secrets:
+            if len(secret) >= SHORTEST_SECRET:
+                # As it is, and in JSON.
+                text = text.replace(secret, _MASK).replace(json.dumps(secret)[1:-1], _MASK)
+        return text
+
+    def _mask_request(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return a copy without credentials."""
+        copy = requests.PreparedRequest()
+        copy.method, copy.url, copy.body = request.method, request.url, request.body
+        copy.headers = self._mask_headers(request.headers)
+        copy.hooks = {}
+        return copy
+
+    def _mask_headers(self, headers: Mapping[str, str]) -> Any:
+        hidden = (name for name in headers if is_secret(name) or name.lower() in self._headers)
+        return requests.structures.CaseInsensitiveDict({**headers, **dict.fromkeys(hidden, _MASK)})
+
+    def _snapshot(self, response: requests.Response, body: bytes) -> requests.Response:
+        """Return a copy that holds neither a socket nor a credential, with a body that holds none."""
+        copy = requests.Response()
+        copy.status_code, copy.url, copy.encoding = response.status_code, response.url, response.encoding
+        copy.reason = self.conceal(response.reason or "")
+        copy.headers = self._mask_headers({name: self.conceal(value) for name, value in response.headers.items()})
+        copy.elapsed = response.elapsed
+        copy._content = body
+        copy.request = self._mask_request(response.request)
+        return copy
+
+    def refusal(self, response: requests.Response, body: bytes, call: Call[Any], *, nobody: bool = False) -> APIError:
+        """Return the error for an answer that is not a success; `nobody`: it says that nobody is signed in."""
+        status = response.status_code
+        said = body.decode(errors="replace")
+        text = self.conceal(said)
+        if text != said:
+            body = text.encode()
+        try:
+            # Twice, as escapes may have hidden something.
+            data = json.loads(self.conceal(json.dumps(json.loads(text), ensure_ascii=False)))
+        except (ValueError, RecursionError):
+            data = None
+        is_page = text.lstrip()[:1] == "<"
+        detail = "" if is_page or nobody else error_detail(data, text)
+        words = [f"{call.method} {self._target.base_url}{call.path} answered {status}"]
+        if is_page:
+            words.append(f"an HTML page{NOT_OURS}")
+        elif detail:
+            words.append(without_halves(str(detail)[:DETAIL_LIMIT]))
+        if nobody:
+            words.append("nobody is signed in")
+        elif 300 <= status < 400:
+            words.append(f"redirects are refused{self.conceal(_destination(response))}")
+        credentials = self._target.credentials
+        has_worked = credentials.has_worked
+        hint = (call.on_failure if status == 500 else "") or advice(
+            403 if nobody else status, self._target.surface, bool(credentials), detail, has_worked
+        )
+        if hint and not is_page:
+            words.append(hint)
+        error = (AuthError if nobody else error_class(status))(
+            ": ".join(words),
+            status=status,
+            detail=detail,
+            method=call.method,
+            path=call.path,
+            response=self._snapshot(response, body),
+        )
+        if isinstance(error, (RateLimitError, BusyError)):
+            error.retry_after = _retry_after(response.headers.get("Retry-After"))
+        if isinstance(error, AuthError):
+            error.has_expired = has_worked or detail == TOKEN_EXPIRED
+        return error
+
+
+def _destination(response: requests.Response) -> str:
+    try:
+        parts = urlsplit(response.headers.get("Location", ""))
+    except ValueError:
+        return ""
+    if not parts.netloc:
+        return ""
+    return f", and this one leads to {parts.scheme}://{parts.hostname}: if you trust it, make it the base_url"
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read the header: seconds, or a date."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Follow the libraries' ways of wrapping from an error down to the one that started it."""
+    seen = {id(error)}
+    yield error
+    while True:
+        inner = getattr(error, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((item for item in error.args if isinstance(item, BaseException)), None)
+        # Not the __context__: that leads on into whatever our caller is handling.
+        inner = inner or error.__cause__
+        if inner is None or id(inner) in seen:
+            return
+        seen.add(id(inner))
+        error = inner
+        yield error
+
+
+def _drop_frames(chain: Sequence[BaseException]) -> None:
+    """Take the frames from a chain of errors: tools that print variables would show the headers of the request."""
+    for error, inner in zip(chain, [*chain[1:], None], strict=True):
+        error.__traceback__ = error.__context__ = None
+        error.__cause__ = inner
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,356 @@
+"""Sends calls to one server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from time import monotonic
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlencode, urlsplit
+
+import requests
+import requests.auth
+
+from oa_client._accounts.cookies import add_to_header, values_of
+from oa_client._accounts.credentials import Credentials
+from oa_client._accounts.target import Target, is_secret
+from oa_client._net.body import Body, pieces
+from oa_client._net.connection import Session, operation
+from oa_client._net.failure import NOT_OURS, Failures
+from oa_client._net.interrupt import Interrupt, Interrupted
+from oa_client._values.errors import ConfigurationError, ProtocolError
+from oa_client._values.timeout import Timeout
+from oa_client._values.user import User
+from oa_client._wire.refusal import error_detail
+from oa_client._wire.surface import Call, NotSignedIn, debug_login
+
+T = TypeVar("T")
+
+#: bytes; far above any answer but an event stream.
+ANSWER_LIMIT = 64 * 1024 * 1024
+
+
+class _Signature(requests.auth.AuthBase):
+    """Signs a request; being there, it also keeps requests from looking into `.netrc`."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        for name, value in self._credentials.headers.items():
+            # Cookies that the server set (a load balancer's, say) go along.
+            others = request.headers.get(name) if name == "Cookie" else None
+            request.headers[name] = add_to_header(value, others) if others else value
+        return request
+
+
+class _Redirect(Exception):  # noqa: N818 - a way out
+    """Carries a redirect past requests, which would read its body, however long, to prepare a request."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+def _keep_redirect(response: requests.Response, **_: Any) -> None:
+    if response.is_redirect:
+        raise _Redirect(response)
+
+
+class Transport:
+    """
+    Sends calls to one server.
+
+    Args:
+        target: the server and the credentials.
+        headers: added to every request.
+        proxy: a URL, for http and https.
+        session: used as it is, neither changed nor closed; without our adapter a call in it can be woken only
+            once its response has begun, and what drips within a line of the answer's head or framing is bounded by
+            nothing.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        session: requests.Session | None = None,
+    ) -> None:
+        self.target = target
+        self._signature = _Signature(target.credentials)
+        self._headers = _check_headers(headers or {}, target)
+        proxies = {} if proxy is None else dict.fromkeys(("http", "https"), _check_proxy(proxy))
+        self._owned: Session | None = None
+        if session is None:
+            session = self._owned = Session()
+        elif not isinstance(session, requests.Session):
+            raise ConfigurationError(f"session must be a requests.Session, not {type(session).__name__}")
+        self._session = session
+        # Looking for proxies before each request costs more than the rest of it: the environment is read once.
+        # The session's authorities are named again, as requests would take the environment's before them.
+        settings = self._session.merge_environment_settings(
+            target.base_url, dict(proxies), None, self._session.verify, None
+        )
+        if target.is_loopback:
+            settings["proxies"] = {**self._session.proxies, **proxies}
+        self._settings: dict[str, Any] = {name: settings[name] for name in ("proxies", "verify", "cert")}
+        secrets = _secrets(self._headers, settings["proxies"])
+        self._failures = Failures(target, secrets, self._headers)
+        self._defaults = requests.utils.default_headers()
+        self._defaults["User-Agent"] = f"oa-client/{version('oa-client')}"
+        # As requests wants it (IDNA, for example); made with the first call, as it may fail.
+        self._base_url = ""
+        if self._owned is not None:
+            self._owned.trust_env = False
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
+        """
+        Send a call and return what its answer says; a debug login is renewed if that is due.
+
+        Raises:
+            APIError: if the server answers with an error.
+            TransportError: if it does not answer.
+            ProtocolError: if the answer is not what the protocol says.
+            ConfigurationError: if the body is too long to send.
+            Interrupted: if the interrupt is fired.
+        """
+        return self._signed(lambda limits: self._send(call, limits, interrupt), call, timeout, interrupt)
+
+    def _send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
+        # Of an event stream that goes on afterwards, if there is one.
+        outer = interrupt.socket
+        try:
+            response = self._request(call, timeout, interrupt, {"Accept": "application/json"})
+            try:
+                body = self._read(response, call, interrupt)
+            finally:
+                response.close()
+        finally:
+            interrupt.attach(outer)
+            interrupt.deadline = math.inf
+        if not 200 <= response.status_code < 300:
+            raise self._failures.refusal(response, body, call)
+        data = self._load_json(body, call, response)
+        try:
+            result = call.parse(data)
+        except NotSignedIn:
+            raise self._failures.refusal(response, body, call, nobody=True) from None
+        except ProtocolError:
+            if error_detail(data, ""):
+                # An error, whatever its status.
+                raise self._failures.refusal(response, body, call) from None
+            raise
+        self._has_worked(call)
+        if call.is_renewal and isinstance(result, User):
+            self.target.credentials.renew_session(response.cookies, result.expires_at)
+        return result
+
+    def open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
+        """
+        Send a call and return the body of its answer as it comes; errors as `send`.
+
+        Returns:
+            the body; empty if the server says 204.
+        """
+        return self._signed(lambda limits: self._open(call, limits, interrupt), call, timeout, interrupt)
+
+    def _open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
+        # Compressed events would come in lumps.
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        response = self._request(call, timeout, interrupt, headers)
+        try:
+            if not 200 <= response.status_code < 300:
+                raise self._failures.refusal(response, self._read(response, call, interrupt), call)
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind == "text/html":
+                raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
+            self._has_worked(call)
+            interrupt.deadline = math.inf
+            return Body.of(response, interrupt, lambda error: self._failures.translate(error, call, False))
+        except BaseException:
+            response.close()
+            interrupt.detach()
+            raise
+
+    def _has_worked(self, call: Call[Any]) -> None:
+        if not call.is_public and self.target.credentials:
+            self.target.credentials.has_worked = True
+
+    def _signed(self, send: Callable[[Timeout], T], call: Call[Any], timeout: Timeout, interrupt: Interrupt) -> T:
+        """Send a call, with a login that is renewed if need be; not beside an event stream, whose reader would wait."""
+        credentials = self.target.credentials
+        if not credentials.is_renewable or call.is_public or interrupt.socket is not None:
+            return send(timeout)
+        started = monotonic()
+        return credentials.run(
+            lambda: send(_after(timeout, started)),
+            lambda name: self._send(debug_login(name), _after(timeout, started), interrupt),
+            lambda: interrupt.fired,
+        )
+
+    def _request(
+        self, call: Call[Any], timeout: Timeout, interrupt: Interrupt, headers: Mapping[str, str]
+    ) -> requests.Response:
+        if interrupt.fired:
+            interrupted = Interrupted(f"{call.method} {call.path} was interrupted before it was sent")
+            interrupted.is_unsent = True
+            raise interrupted
+        data = call.encode()
+        limits = (timeout.connect, timeout.read)
+        interrupt.deadline = math.inf
+        try:
+            prepared = self._prepare(call, headers, data)
+            prepared.hooks["response"].append(_keep_redirect)
+            with operation(interrupt):
+                response = self._session.send(
+                    prepared, stream=True, allow_redirects=False, timeout=limits, **self._settings
+                )
+        except _Redirect as redirect:
+            response = redirect.response
+        except Exception as error:
+            interrupt.detach()
+            raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
+        if interrupt.socket is None:
+            interrupt.attach(_ForeignSocket(response))
+        if self._owned is None:
+            # Our connections do it when they have sent the request.
+            interrupt.deadline = math.inf if timeout.read is None else monotonic() + timeout.read
+        return response
+
+    def _prepare(self, call: Call[Any], headers: Mapping[str, str], data: bytes | None) -> requests.PreparedRequest:
+        headers = {**headers, **self._headers}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        session = self._owned
+        if session is None:
+            # There may be anything in it that requests knows to merge.
+            request = requests.Request(
+                call.method,
+                self.target.base_url + call.path,
+                headers=headers,
+                params=call.query,
+                data=data,
+                auth=self._signature,
+            )
+            return self._session.prepare_request(request)
+        # It is known what there is in ours, and to have requests look for the rest takes a tenth of a call.
+        prepared = requests.PreparedRequest()
+        if not self._base_url:
+            prepared.prepare_url(self.target.base_url, None)
+            self._base_url = str(prepared.url).rstrip("/")
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        prepared.method, prepared.url = call.method, f"{self._base_url}{call.path}{query}"
+        prepared.headers = self._defaults.copy()
+        prepared.headers.update(headers)
+        if data is not None or call.method != "GET":
+            prepared.headers["Content-Length"] = str(len(data or b""))
+        prepared.body = data
+        if session.cookies:
+            prepared.prepare_cookies(session.cookies)
+        self._signature(prepared)
+        return prepared
+
+    def _read(self, response: requests.Response, call: Call[Any], interrupt: Interrupt) -> bytes:
+        body = bytearray()
+        try:
+            for piece in pieces(response.raw):
+                body += piece
+                if len(body) > ANSWER_LIMIT:
+                    raise ProtocolError(f"{call.path} answered with more than {ANSWER_LIMIT} bytes")
+                if monotonic() > interrupt.deadline:
+                    # On somebody else's session nobody else looks.
+                    raise TimeoutError
+        except Exception as error:
+            raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
+        return bytes(body)
+
+    def _load_json(self, body: bytes, call: Call[Any], response: requests.Response) -> Any:
+        if not body:
+            return None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            kind = self._failures.conceal(response.headers.get("Content-Type", "no content type"))
+            raise ProtocolError(f"{call.method} {call.path} answered {kind}, not JSON{NOT_OURS}") from error
+
+
+class _ForeignSocket:
+    """What can be reached of the socket below a response of somebody else's session."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._raw = response.raw
+
+    def shutdown(self, _how: int) -> None:
+        with contextlib.suppress(AttributeError, RuntimeError, ValueError, OSError):
+            self._raw.shutdown()
+
+    def settimeout(self, seconds: float | None) -> None:
+        sock = getattr(getattr(self._raw, "connection", None), "sock", None)
+        if sock is not None:
+            sock.settimeout(seconds)
+
+
+def _check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not name or not name.isascii() or not name.isprintable() or ":" in name:
+            raise ConfigurationError("headers has a name that is not one")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or value != value.strip():
+            raise ConfigurationError(f"headers: the value of {name!r} is not a header value")
+        if name.lower() in {known.lower() for known in target.credentials.headers}:
+            raise ConfigurationError(
+                f"headers has {name!r}, which token=, cookies= or what oa_client.login() has kept sets: give one"
+            )
+    return dict(headers)
+
+
+def _check_proxy(proxy: str) -> str:
+    problem = "proxy must be a URL, for example http://127.0.0.1:3128"
+    try:
+        parts = urlsplit(proxy)
+        port = parts.port
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigurationError(problem) from None
+    if (
+        parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+        or not parts.hostname
+        or port == 0
+    ):
+        raise ConfigurationError(problem)
+    return proxy
+
+
+def _after(timeout: Timeout, started: float) -> Timeout:
+    """Return limits less the time that has passed since."""
+    spent = monotonic() - started
+    connect, read = (None if limit is None else max(limit - spent, 0.001) for limit in (timeout.connect, timeout.read))
+    return Timeout(connect=connect, read=read)
+
+
+def _secrets(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:
+    """Return the strings that no message may show, those of the credentials aside."""
+    found: set[str] = set()
+    for name, value in headers.items():
+        if is_secret(name):
+            # Behind "Bearer" or "Basic" there is what is secret.
+            found |= {value, value.rpartition(" ")[2], *(values_of(value) if name.lower() == "cookie" else ())}
+    for proxy in proxies.values():
+        try:
+            parts = urlsplit(proxy)
+            # Where there is no password, the user may be a token.
+            given = parts.password or parts.username or ""
+            found |= {given, unquote(given)}
+        except ValueError:
+            raise ConfigurationError("a proxy of the environment or the session is not a URL") from None
+    return frozenset(found - {""})

@@ -1,0 +1,90 @@
+"""A chat, without its messages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from oa_client._values.json_object import TEXT, check_type, clean, join, read_times, split
+
+
+@dataclass(frozen=True, slots=True)
+class ChatInfo:
+    """
+    What the server knows of a chat, its messages aside.
+
+    Attributes:
+        id: opaque.
+        created_at: an aware UTC time.
+        modified_at: an aware UTC time: that of the last prompt; other changes do not move it.
+        title: the whole first prompt, whatever its length and lines, if none was given; None before that.
+        hidden: whether it is left out of lists.
+        allow_data_use: whether its messages may be used for training.
+        active_thread_tail_message_id: the message that the thread in use leads to, or what a client stored for
+            one: the server takes any string. Always None in lists and of a chat just made, also where it is set.
+        extra: fields that this version does not know.
+    """
+
+    id: str
+    created_at: datetime | None = None
+    modified_at: datetime | None = None
+    title: str | None = None
+    hidden: bool = False
+    allow_data_use: bool = True
+    active_thread_tail_message_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @classmethod
+    def from_json(cls, data: Any) -> "ChatInfo":
+        """
+        Make a chat from the server's JSON object; the messages that may be in it are left out.
+
+        A time that cannot be read becomes None, and stays in `extra` as it came.
+
+        Raises:
+            ProtocolError: if `data` is not an object, has no id, or a field has a wrong type.
+        """
+        values, extra = split(cls, data, "chat")
+        extra.pop("messages", None)
+        check_type(values, "chat", str, required=("id",))
+        check_type(values, "chat", TEXT, "title", "active_thread_tail_message_id")
+        check_type(values, "chat", bool, "hidden", "allow_data_use")
+        clean(values, "title")
+        read_times(values, extra, "created_at", "modified_at")
+        return cls(**values, extra=extra)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that `from_json` reads back to an equal chat; times have an offset."""
+        return join(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPage:
+    """
+    One page of the list of chats, the newest made first.
+
+    Attributes:
+        chats: may be empty.
+        next: what leads to older chats, or None; opaque. It may lead to an empty page.
+        prev: what leads to newer chats, or None; opaque. It may lead to an empty page.
+        extra: fields that this version does not know.
+    """
+
+    chats: tuple[ChatInfo, ...] = ()
+    next: str | None = None
+    prev: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @classmethod
+    def from_json(cls, data: Any) -> "ChatPage":
+        """
+        Make a page from the server's JSON object.
+
+        Raises:
+            ProtocolError: if it has not the shape of one.
+        """
+        values, extra = split(cls, data, "page of chats")
+        check_type(values, "page of chats", list, required=("chats",))
+        check_type(values, "page of chats", TEXT, "next", "prev")
+        chats = tuple(map(ChatInfo.from_json, values.pop("chats")))
+        return cls(chats, **values, extra=extra)

@@ -1,0 +1,288 @@
+"""What is asked: a prompt, and how it is to be answered, checked as far as that goes without the server."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, cast
+
+from oa_client._values.argument import did_you_mean, show
+from oa_client._values.errors import ConfigurationError
+from oa_client._values.plugin import Plugin
+from oa_client._values.sampling import Sampling
+
+Messages = str | Sequence[Mapping[str, str]]
+
+#: What `messages` may have; "prompter" is the wire's word for a user.
+ROLES = ("system", "user", "assistant", "prompter")
+#: characters; the real ids have 36.
+ID_LIMIT = 200
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class AnswerOptions(TypedDict, total=False):
+    """
+    How an answer is to be made; all are optional, and None is as if left out.
+
+    Attributes:
+        model: a name of `Client.list_models`; one that is not in the list, where that was asked for, is refused.
+        sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets. A preset,
+            given alone or as `preset` beside other values, costs one more call, once for a client. Values that are
+            None are the server's choice.
+        system_prompt: instructions that stand before the chat.
+        user_profile: what the model shall know of the user.
+        response_instructions: how it shall answer.
+        plugins: what the model may use: `Plugin` values, their names (which costs one more call, once for a client),
+            URLs of their configurations, or mappings with "url".
+    """
+
+    model: str | None
+    sampling: Sampling | Mapping[str, Any] | str | None
+    system_prompt: str | None
+    user_profile: str | None
+    response_instructions: str | None
+    plugins: Sequence[Plugin | Mapping[str, Any] | str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    A prompt, and what it is to be answered with; None fields are left out.
+
+    Before it is sent it has a model, and neither the name of a preset nor that of a plugin.
+    """
+
+    prompt: str
+    model: str | None
+    sampling: Sampling | Mapping[str, Any]
+    plugins: Sequence[Mapping[str, Any] | str]
+    system_prompt: str | None = None
+    user_profile: str | None = None
+    response_instructions: str | None = None
+
+    def to_json(self, parent_id: str) -> dict[str, Any]:
+        """Return the body of the request for an answer, without the chat's id."""
+        texts = {
+            "system_prompt": self.system_prompt,
+            "user_profile": self.user_profile,
+            "user_response_instructions": self.response_instructions,
+        }
+        return {
+            "parent_id": parent_id,
+            "model_config_name": self.model,
+            "sampling_parameters": self.sampling.to_json() if isinstance(self.sampling, Sampling) else self.sampling,
+            "plugins": list(self.plugins),
+            **{name: text for name, text in texts.items() if text is not None},
+        }
+
+
+def read_options(options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
+    """Check how an answer is to be made where nothing is said; arguments and errors are as those of `read_question`."""
+    return _make_question("", merge_options(options, defaults or {}))
+
+
+def read_question(messages: Messages, options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
+    """
+    Check the arguments of a user and return what is asked.
+
+    Args:
+        messages: what is said.
+        options: for this answer.
+        defaults: for what the options do not name.
+
+    Raises:
+        ConfigurationError: names the argument and what is wrong with it.
+        TypeError: as `merge_options`.
+    """
+    given = merge_options(options, defaults or {})
+    prompt, system_prompt = read_messages(messages, options.get("system_prompt"))
+    if system_prompt is not None:
+        given["system_prompt"] = system_prompt
+    return _make_question(prompt, given)
+
+
+def _make_question(prompt: str, given: AnswerOptions) -> Question:
+    check_name("model", given.get("model"))
+    for name in ("system_prompt", "user_profile", "response_instructions"):
+        check_text(name, given.get(name))
+    return Question(
+        prompt,
+        given.get("model"),
+        _read_sampling(given.get("sampling")),
+        _read_plugins(given.get("plugins")),
+        system_prompt=given.get("system_prompt"),
+        user_profile=given.get("user_profile"),
+        response_instructions=given.get("response_instructions"),
+    )
+
+
+def merge_options(options: AnswerOptions, defaults: AnswerOptions) -> AnswerOptions:
+    """
+    Return the options, with the defaults where they name nothing.
+
+    Raises:
+        TypeError: if there is no option of a name, as Python raises it.
+    """
+    known = list(AnswerOptions.__annotations__)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"unexpected keyword argument {name!r}{did_you_mean(name, known)}")
+    merged: dict[str, Any] = {**defaults, **{name: value for name, value in options.items() if value is not None}}
+    return cast(AnswerOptions, merged)
+
+
+def format_prompt(messages: Sequence[tuple[str, str]]) -> str:
+    """Flatten (role, content) pairs into one prompt: the API takes no answers of others."""
+    if len(messages) == 1:
+        return messages[0][1]
+    return "\n".join([*(f"{role.capitalize()}: {content}" for role, content in messages), "Assistant:"])
+
+
+def read_messages(messages: Any, system_prompt: str | None) -> tuple[str, str | None]:
+    """
+    Check the user's messages and return the prompt and the system prompt.
+
+    Raises:
+        ConfigurationError: names the argument and what is wrong with it.
+    """
+    check_text("system_prompt", system_prompt)
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+        names = ["messages"]
+    elif isinstance(messages, Sequence) and not isinstance(messages, (bytes, bytearray)):
+        names = [f"messages[{index}]['content']" for index in range(len(messages))]
+    else:
+        raise ConfigurationError(
+            f"messages must be a string or a list of {{'role', 'content'}}, not {type(messages).__name__}"
+        )
+    if not messages:
+        raise ConfigurationError("messages is empty: there is nothing to answer")
+    pairs = [_read_message(index, item, name) for index, (item, name) in enumerate(zip(messages, names, strict=True))]
+    if pairs[0][0] == "system":
+        if len(pairs) == 1:
+            raise ConfigurationError("messages has only a system message: add one with the role 'user'")
+        if system_prompt is not None:
+            raise ConfigurationError("system_prompt is given and messages starts with a system message: choose one")
+        system_prompt = pairs.pop(0)[1]
+    return format_prompt(pairs), system_prompt
+
+
+def read_any_messages(messages: Any) -> list[tuple[str, str]]:
+    """
+    Check messages with any roles, as the gpt4free provider takes them, and return (role, content) pairs.
+
+    Raises:
+        ConfigurationError: names what is wrong.
+    """
+    if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes, bytearray)) or not messages:
+        raise ConfigurationError("messages must be a list of {'role', 'content'}, and not empty")
+    pairs = [_read_message(index, item, f"messages[{index}]['content']", None) for index, item in enumerate(messages)]
+    if len(pairs) == 1:
+        _check_not_empty("messages[0]['content']", pairs[0][1])
+    return pairs
+
+
+def _read_message(index: int, item: Any, name: str, roles: Sequence[str] | None = ROLES) -> tuple[str, str]:
+    if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys():
+        raise ConfigurationError(f"messages[{index}] must be a mapping with 'role' and 'content'")
+    role, content = item["role"], item["content"]
+    if roles is None:
+        check_text(f"messages[{index}]['role']", role)
+    elif role not in roles:
+        raise ConfigurationError(f"messages[{index}]['role'] is unknown: {show(role)}{did_you_mean(role, ROLES)}")
+    if not isinstance(content, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(content).__name__}")
+    if roles is not None:
+        _check_not_empty(name, content)
+    check_text(name, content)
+    return "user" if role == "prompter" and roles else role, content
+
+
+def _check_not_empty(name: str, content: str) -> None:
+    if not content:
+        raise ConfigurationError(f"{name} is empty: there is nothing to answer")
+
+
+def check_text(name: str, value: Any) -> None:
+    """
+    Refuse a text that the server cannot store; None is allowed.
+
+    Raises:
+        ConfigurationError: if it is no string, or holds NUL or half a surrogate pair.
+    """
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+    bad = _UNSTORABLE.search(value)
+    if bad:
+        what = "a NUL" if bad[0] == "\0" else "half of a surrogate pair"
+        raise ConfigurationError(f"{name} has {what} at character {bad.start()}, which the server cannot store")
+
+
+def check_name(argument: str, value: Any) -> None:
+    """
+    Refuse what is no name; None is allowed.
+
+    Raises:
+        ConfigurationError: if it is empty, no string, or as `check_text`.
+    """
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"{argument} must be a name")
+    check_text(argument, value)
+
+
+def check_id(name: str, value: Any) -> None:
+    """
+    Refuse what cannot be the id of a chat or message.
+
+    Raises:
+        ConfigurationError: if it is not a string of a sensible length without anything unprintable.
+    """
+    if not is_id(value):
+        raise ConfigurationError(f"{name} must be the id of one, not {show(value)}")
+
+
+def is_id(value: Any) -> bool:
+    """Whether something can be an id, which goes into paths."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= ID_LIMIT and bool(value.strip("."))
+
+
+def _read_sampling(sampling: Any) -> Sampling:
+    if sampling is None:
+        return Sampling()
+    if isinstance(sampling, str):
+        return Sampling(preset=sampling)
+    if isinstance(sampling, Mapping):
+        sampling = Sampling.from_mapping(sampling)
+    if not isinstance(sampling, Sampling):
+        raise ConfigurationError(
+            f"sampling must be a Sampling, a mapping or a preset's name, not {type(sampling).__name__}"
+        )
+    return sampling
+
+
+def _read_plugins(plugins: Any) -> list[Mapping[str, Any] | str]:
+    if plugins is None:
+        return []
+    if isinstance(plugins, (str, bytes, Mapping, Plugin)) or not isinstance(plugins, Sequence):
+        raise ConfigurationError("plugins must be a list: of Plugin values, names, URLs or mappings with 'url'")
+    return [_read_plugin(f"plugins[{index}]", plugin) for index, plugin in enumerate(plugins)]
+
+
+def _read_plugin(name: str, plugin: Any) -> Mapping[str, Any] | str:
+    """Return what is sent of a plugin, or its name."""
+    if isinstance(plugin, Plugin):
+        return plugin.to_json()
+    if isinstance(plugin, str):
+        check_name(name, plugin)
+        return {"url": plugin} if "://" in plugin else plugin
+    if not isinstance(plugin, Mapping) or not isinstance(plugin.get("url"), str):
+        raise ConfigurationError(f"{name} must be a Plugin, a name, a URL or a mapping with 'url'")
+    try:
+        json.dumps(dict(plugin), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{name} cannot be written as JSON: {error}") from error
+    return dict(plugin)

@@ -1,0 +1,56 @@
+"""How long to wait."""
+
+from dataclasses import dataclass, fields
+
+from oa_client._values.argument import is_number, show
+from oa_client._values.errors import ConfigurationError
+
+#: seconds; a socket takes no more than some 9 billion.
+_LONGEST = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """
+    How long to wait, in seconds; None is no limit. Time that the consumer of a stream takes does not count.
+
+    Attributes:
+        connect: for a connection to the server, at whichever of its addresses.
+        read: for any byte of a stream; the server's pings, every 15 s, count. Any other answer has to be whole in it.
+        first_token: from the request of an answer to its first token, the queue included.
+        idle: for the next event after the first token; pings do not count.
+        total: for the whole stream.
+
+    Raises:
+        ConfigurationError: if a value is not a number above 0 (and below a billion), or None.
+    """
+
+    connect: float | None = 10
+    read: float | None = 45
+    first_token: float | None = 300
+    idle: float | None = 120
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is None:
+                continue
+            if not is_number(value, int, float) or not 0 < value < _LONGEST:
+                raise ConfigurationError(f"timeout: {item.name} must be seconds above 0, or None, not {show(value)}")
+
+    @classmethod
+    def from_value(cls, value: "Timeout | float | None") -> "Timeout":
+        """
+        Read the `timeout` argument: None is the defaults, a number sets `connect` and `read`.
+
+        Raises:
+            ConfigurationError: if it is neither, nor a `Timeout`.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, Timeout):
+            return value
+        if not is_number(value, int, float):
+            raise ConfigurationError(f"timeout must be seconds, a Timeout or None, not {show(value)}")
+        return cls(connect=value, read=value)

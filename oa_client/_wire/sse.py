@@ -1,0 +1,143 @@
+"""
+From the bytes of an event stream to the data of its events, with sseclient-py.
+
+sseclient-py is given whole events only, with LF line ends, valid UTF-8 and no byte order mark. Left alone it delivers
+an event that the end of the stream cut off, loses the first after a byte order mark, joins two that a bare LF and a
+CRLF part, stops at invalid UTF-8, and takes quadratic time over a long line that comes in small pieces.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import Protocol
+
+import sseclient
+
+from oa_client._values.errors import ProtocolError
+
+#: bytes; the final event of an answer of a million tokens has 5 million.
+EVENT_LIMIT = 64 * 1024 * 1024
+#: lines of one event, without comments; those of Open-Assistant have one. sseclient-py takes quadratic time over them.
+LINE_LIMIT = 100
+
+
+class EventCutter:
+    """
+    Cuts a byte stream, however it is cut up, behind whole events.
+
+    Attributes:
+        is_empty: whether it holds nothing that is yet to be completed. False before the first piece, where a byte order
+            mark may stand.
+    """
+
+    def __init__(self) -> None:
+        # Not a list: pieces of a few bytes each would take many times the memory that is counted.
+        self._held = bytearray()
+        self._tail = b""
+        self._at_start = True
+        self.is_empty = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """
+        Take a piece of the stream and return the events that it completes, b"" if none.
+
+        Raises:
+            ProtocolError: if an event is longer than `EVENT_LIMIT` bytes.
+        """
+        if self._at_start:
+            piece = self._tail + piece
+            if len(piece) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(piece):
+                self._tail = piece
+                return b""
+            self._at_start, self._tail = False, b""
+            piece = piece.removeprefix(codecs.BOM_UTF8)
+        self._held += piece
+        self.is_empty = False
+        # Only what is new can complete an event; the rest was looked at before.
+        seam = self._tail + piece
+        self._tail = seam[-2:]
+        cut = _behind_last_blank(seam)
+        if cut == 0:
+            if len(self._held) > EVENT_LIMIT:
+                raise ProtocolError(f"an event is longer than {EVENT_LIMIT} bytes")
+            return b""
+        cut += len(self._held) - len(seam)
+        events = _clean(bytes(self._held[:cut]))
+        del self._held[:cut]
+        self._tail = bytes(self._held[-2:])
+        self.is_empty = not self._held
+        if _first_lines(events) > LINE_LIMIT:
+            # Comments may have come for hours.
+            events = b"\n".join([line for line in events.split(b"\n") if not line.startswith(b":")])
+            if _first_lines(events) > LINE_LIMIT:
+                raise ProtocolError(f"an event has more than {LINE_LIMIT} lines")
+        return events
+
+
+def _behind_last_blank(text: bytes) -> int:
+    """
+    Return where the last blank line is over, 0 if there is none.
+
+    If its CR turns out to be half of a CRLF, the LF stands before the next event, where a blank line does nothing.
+    """
+    place = 0
+    # The usual one first: the others are then looked for behind it alone.
+    for blank in (b"\n\r\n", b"\n\n", b"\r\r\n", b"\n\r", b"\r\r"):
+        found = text.rfind(blank, max(0, place - len(blank) + 1))
+        if found >= 0:
+            place = found + len(blank)
+    return place
+
+
+def _first_lines(events: bytes) -> int:
+    """Return how many lines the first event has; the others came in one piece, which bounds them."""
+    end = events.find(b"\n\n")
+    return events.count(b"\n", 0, end) if end > LINE_LIMIT else 0
+
+
+def _clean(events: bytes) -> bytes:
+    """Return whole events with LF line ends and in valid UTF-8."""
+    events = events.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return events if events.isascii() else events.decode("utf-8", "replace").encode()
+
+
+class ServerSentEvent(Protocol):
+    """
+    An event of the stream.
+
+    Attributes:
+        event: its name; "message" where the stream gives none, as the data events of Open-Assistant.
+        data: its text.
+    """
+
+    event: str
+    data: str
+
+
+class EventReader:
+    """Reads the events of a stream, however it is cut up; one that its end cuts off is never read, nor are comments."""
+
+    def __init__(self) -> None:
+        self._cutter = EventCutter()
+        self._whole: list[bytes] = []
+        self._parser = sseclient.SSEClient(self._whole)  # type: ignore[arg-type]  # it is iterated anew for each piece
+
+    def feed(self, piece: bytes) -> Iterator[ServerSentEvent]:
+        """
+        Take a piece of the stream and return the events that it completes, to be read before the next call.
+
+        Raises:
+            ProtocolError: if an event is longer than `EVENT_LIMIT` bytes, or has more than `LINE_LIMIT` lines.
+        """
+        self._whole[:] = [self._cut(piece)]
+        events: Iterator[ServerSentEvent] = self._parser.events()
+        return events
+
+    def _cut(self, piece: bytes) -> bytes:
+        # The usual case: one whole event, or several, and nothing before.
+        if self._cutter.is_empty and piece.endswith(b"\r\n\r\n"):
+            events = piece.replace(b"\r\n", b"\n")
+            if events.isascii() and b"\r" not in events:
+                return events
+        return self._cutter.feed(piece)

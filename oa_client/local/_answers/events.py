@@ -1,0 +1,99 @@
+"""The event stream of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import anyio
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from oa_client.local._answers.job import End, Job, Token
+from oa_client.local._answers.plugins import Step
+from oa_client.local._answers.work import ClosedError, Workers
+
+
+class EventStream(EventSourceResponse):
+    """
+    A stream of ready-made events, ended by the server that it belongs to and by no other.
+
+    Args:
+        events: what is sent.
+        ping: seconds between two comments, whatever else flows.
+        headers: of the answer, beside those of every event stream.
+        ended: called when it is over, or its reader has left.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[bytes],
+        ping: float,
+        headers: Mapping[str, str] | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(events, headers=headers, ping=ping)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it to a reader."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
+
+    @staticmethod
+    async def _listen_for_exit_signal() -> None:
+        # NOTE: sse-starlette ends every stream of the process, for good, once any uvicorn server in
+        # it has been told to stop (`AppStatus.should_exit`), and polls for that twice a second.
+        await anyio.sleep_forever()
+
+
+async def stream_events(job: Job, workers: Workers, pending_interval: float) -> AsyncIterator[bytes]:
+    """
+    Yield the events of one reader, ready for the wire.
+
+    Pending events, so many seconds apart, while nothing has come, then the steps of a plugin and
+    tokens, then one `message` or `error` event. It ends without the last when the server closes, and
+    goes on for ever when the answer was cancelled.
+    """
+    begun = False
+    while True:
+        try:
+            # NOTE: in turns to the end, as on the real server: it decides which of two readers is next.
+            packet = await workers.take(job, pending_interval)
+        except ClosedError:
+            return
+        if packet is None:
+            if not begun:
+                position, size = workers.position(job)
+                yield _event("pending", queue_position=position, queue_size=size)
+            continue
+        begun = True
+        if isinstance(packet, Token):
+            yield _event("token", text=packet.text)
+        elif isinstance(packet, Step):
+            yield _event(
+                "plugin_intermediate",
+                current_plugin_thought=packet.thought,
+                current_plugin_action_taken=packet.action,
+                current_plugin_action_input=packet.input,
+                current_plugin_action_response=packet.response,
+                message=None,
+            )
+            # NOTE: the real server sends one after each step too; there it is an oversight.
+            yield _event("token", text="")
+        else:
+            yield _last_event(packet)
+            return
+
+
+def _last_event(end: End) -> bytes:
+    if end.error is None:
+        return _event("message", message=end.message)
+    return _event("error", error=end.error, message=end.message)
+
+
+def _event(event_type: str, **fields: Any) -> bytes:
+    return f"data: {json.dumps({'event_type': event_type, **fields})}\r\n\r\n".encode("ascii")

@@ -1,0 +1,1 @@
+"""Who answers: the embedded model, models of other servers, pseudo-Latin."""

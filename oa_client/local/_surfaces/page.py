@@ -1,0 +1,120 @@
+"""The chat page: its files, and how a browser comes by the session that the page's calls need."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from oa_client.local._storage.accounts import LOCAL_USER, SESSION_COOKIE, SESSION_MINUTES, Accounts
+from oa_client.local._surfaces.session import Sessions
+
+FOLDER = Path(__file__).parent.parent / "page"
+PATH = "/chat"
+TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("connect", "img", "script", "style")),
+        *(f"{kind} 'none'" for kind in ("base-uri", "form-action", "frame-ancestors")),
+        # What a model writes can become text alone: browsers that know this refuse to parse any as HTML.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+# NOTE: a page and not a redirect. Where the link to it stood on a page elsewhere (a terminal in the browser, say),
+# browsers count a redirect as that page's doing and keep a strict cookie back; what this page asks for is its own.
+ENTER = (
+    '<!doctype html><html lang="en"><title>Chat</title><link rel="icon" href="/chat/icon.svg">'
+    '<meta http-equiv="refresh" content="0; url=/chat"><p><a href="/chat">Open the chat</a></p></html>'
+)
+
+
+class Page:
+    """
+    `/chat` and the files below it, for browsers.
+
+    The page itself holds nothing of anybody and talks to the website surface, as any client does.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._sessions = Sessions(accounts)
+
+    def serves(self, scope: Scope) -> bool:
+        """Whether a request is one for the page; all others get what they would without it."""
+        path = scope["path"]
+        if scope["method"] not in ("GET", "HEAD"):
+            return False
+        if path == "/":
+            return "text/html" in Request(scope).headers.get("accept", "")
+        return path == PATH or _asset(path) is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request that `serves` has let through."""
+        await self._answer(Request(scope, receive))(scope, receive, send)
+
+    def _answer(self, request: Request) -> Response:
+        path = request.url.path
+        if path == "/":
+            return RedirectResponse(PATH, headers=HEADERS)
+        if (name := _asset(path)) is not None:
+            return _file(request, name)
+        code = request.query_params.get("code")
+        # HEAD is what previews of links send: they must not use the code up.
+        if code is not None and request.method == "GET" and self._accounts.codes.take(code):
+            session = self._accounts.tokens.make(LOCAL_USER, "session", SESSION_MINUTES)
+            cookie = f"{SESSION_COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict"
+            return _enter({"set-cookie": cookie})
+        if self._sessions.user_id(request) is None:
+            return _file(request, "signin.html", 403)
+        # Reloaded, or gone back to: the code is used, but has done its work.
+        return _file(request, "index.html") if code is None else _enter({})
+
+
+def _enter(headers: dict[str, str]) -> Response:
+    """Send the browser on to the page, by an address without the code."""
+    headers = {**HEADERS, "cache-control": "no-store", **headers}
+    return Response(ENTER, headers=headers, media_type="text/html")
+
+
+def _file(request: Request, name: str, status: int = 200) -> Response:
+    """One of the page's files, for which the browser asks again each time, but which it need not get again."""
+    content, tag = _read(name)
+    headers = {**HEADERS, "cache-control": "no-cache", "etag": tag, "vary": "cookie"}
+    known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
+    if status == 200 and tag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, status, headers, TYPES[Path(name).suffix])
+
+
+def _asset(path: str) -> str | None:
+    """The name of the file at a path below the page's, None if there is none."""
+    name = path.removeprefix(f"{PATH}/")
+    return name if name in _assets() else None
+
+
+@cache
+def _assets() -> frozenset[str]:
+    """The names of the files that anybody may have by name. The pages are had by `/chat` alone."""
+    return frozenset(file.name for file in FOLDER.iterdir() if file.suffix in TYPES and file.suffix != ".html")
+
+
+@cache
+def _read(name: str) -> tuple[bytes, str]:
+    """A file's content, and the tag that changes with it."""
+    content = (FOLDER / name).read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
