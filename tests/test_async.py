@@ -47,7 +47,6 @@ from oa_client._async.loop import Loop
 from oa_client._calls.cleanup import Cleanup
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Pause
-from oa_client._chats.record import Record
 from tests.scripted import (
     EventWriter,
     Handler,
@@ -561,15 +560,15 @@ async def test_cancelling_in_the_middle_of_a_call_with_many_requests(
 ) -> None:
     """A call that is cancelled between two of its requests makes no other."""
     first_is_done, is_cancelled, second_is_over = threading.Event(), threading.Event(), threading.Event()
-    original = Record.delete
+    original = Chat.delete
 
-    def delete(record: Record) -> bool:
+    def delete(chat: Chat) -> bool:
         if first_is_done.is_set():
             try:
-                return original(record)
+                return original(chat)
             finally:
                 second_is_over.set()
-        done = original(record)
+        done = original(chat)
         first_is_done.set()
         assert is_cancelled.wait(20)
         return done
@@ -578,7 +577,7 @@ async def test_cancelling_in_the_middle_of_a_call_with_many_requests(
         await client.ask("Hi", keep=True)
     for number in (1, 2, 3):
         script.change_message(f"m{number}", state="complete")
-    monkeypatch.setattr(Record, "delete", delete)
+    monkeypatch.setattr(Chat, "delete", delete)
     await cancel_when(lambda: first_is_done.wait(20), client.delete_all_chats)
     is_cancelled.set()
     assert await in_thread(second_is_over.wait, 20)

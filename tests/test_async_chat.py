@@ -27,7 +27,6 @@ from oa_client import (
     OAError,
 )
 from oa_client._async.loop import Loop
-from oa_client._chats.conversation import Conversation
 from tests.scripted import Connection, EventWriter, Handler, OpenAssistantScript, Request, Surface
 from tests.test_async import cancel_when, hello_and_silence, in_thread
 from tests.test_catalog import Catalog
@@ -391,16 +390,16 @@ async def test_cancelled_between_creation_and_delivery(
     script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A chat that is made, and does not come to its user since the task is cancelled then, is deleted again."""
-    create = Conversation.create
+    create = Chat._create
 
-    def create_and_cancel(*arguments: Any) -> Conversation:
+    def create_and_cancel(*arguments: Any) -> Chat:
         made = create(*arguments)
         loop.post(scope.cancel)
         return made
 
     loop = Loop()
 
-    monkeypatch.setattr(Conversation, "create", create_and_cancel)
+    monkeypatch.setattr(Chat, "_create", create_and_cancel)
     async with AsyncClient(script.url, **script.credentials) as client:
         with anyio.CancelScope() as scope:
             await client.create_chat()
@@ -470,15 +469,15 @@ async def test_drafts_side_by_side(script: OpenAssistantScript, chat: AsyncChat)
 async def test_two_event_loops(script: OpenAssistantScript, anyio_backend: str) -> None:
     """One chat can be used in an event loop of asyncio and in one of trio at the same time, and in a thread."""
     client = AsyncClient(script.url, **script.credentials)
-    conversation = (await client.create_chat())._conversation
-    chats = {name: AsyncChat(conversation, client._open, client._hop) for name in ("asyncio", "trio")}
+    chat = (await client.create_chat())._chat
+    chats = {name: AsyncChat(chat, client._open, client._hop) for name in ("asyncio", "trio")}
     errors: list[BaseException] = []
 
     def use(name: str) -> None:
         try:
             if name == "thread":
                 for number in range(3):
-                    Chat(conversation).ask(f"{name} {number}")
+                    chat.ask(f"{name} {number}")
                 return
 
             async def turns() -> None:

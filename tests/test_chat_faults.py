@@ -353,13 +353,13 @@ def test_stream_that_nobody_got_costs_no_socket(
     first = chat.ask("One")
     chat.select(first)
     script.events = lambda stream: stream.connection.wait_until_left()
-    engine = chat._conversation._engine
+    engine = chat._engine
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     # Ctrl-C in there.
-    monkeypatch.setattr(chat._conversation, "_tell_tail", interrupt)
+    monkeypatch.setattr(chat._position, "_tell_tail", interrupt)
     with pytest.raises(KeyboardInterrupt):
         chat.stream("Two")
     gc.collect()

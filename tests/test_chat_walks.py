@@ -348,14 +348,14 @@ class Walk:
 
     def settle(self) -> None:
         """Have the answers that are being written come to their end; those of a full queue never do."""
-        known = self.chat._conversation
+        known = self.chat._position
         for message in self.script.messages().values():
             if message["state"] == "pending" and message["id"] in known._asked | self.lost():
                 message.update(state="complete", content="Hello")
 
     def lost(self) -> set[str]:
         """Return the answers that were asked for while the answer to that was lost."""
-        stubbed = self.chat._conversation._stubbed
+        stubbed = self.chat._position._stubbed
         return {item["id"] for item in self.script.messages().values() if item["parent_id"] not in stubbed}
 
     def judge(self, error: OAError) -> None:

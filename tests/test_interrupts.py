@@ -20,13 +20,7 @@ PACKAGE = Path(oa_client.__file__).parent
 #: Where a turn is made. What is below has tests of its own, and what the collector calls cannot raise.
 PLACES = {
     str(PACKAGE / name)
-    for name in (
-        "_blocking/chat.py",
-        "_calls/engine.py",
-        "_calls/turns.py",
-        "_chats/conversation.py",
-        "_chats/record.py",
-    )
+    for name in ("_blocking/chat.py", "_calls/engine.py", "_calls/turns.py", "_chats/absence.py", "_chats/position.py")
 }
 #: Of Python's own, as far as they are called from there.
 TOOLS = (contextlib.__file__, sys.modules["threading"].__file__)

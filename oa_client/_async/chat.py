@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from oa_client._async.hop import Hop
 from oa_client._async.items import AsyncItems
 from oa_client._async.stream import AsyncStream
+from oa_client._blocking.chat import Chat, ReportType
 from oa_client._calls.reply import Opening
-from oa_client._chats.conversation import Conversation
 from oa_client._chats.listing import Walk
-from oa_client._chats.record import ReportType
 from oa_client._values.chat import ChatInfo, ChatPage
 from oa_client._values.message import Message
 from oa_client._values.question import AnswerOptions, Messages
@@ -38,8 +37,8 @@ class AsyncChat:
     opened when it is entered or first asked for an item. Turns count in the order in which they are opened.
     """
 
-    def __init__(self, conversation: Conversation, open_stream: Callable[[Opening], AsyncStream], hop: Hop) -> None:
-        self._conversation = conversation
+    def __init__(self, chat: Chat, open_stream: Callable[[Opening], AsyncStream], hop: Hop) -> None:
+        self._chat = chat
         self._open_stream = open_stream
         self._hop = hop
 
@@ -49,13 +48,13 @@ class AsyncChat:
     @property
     def id(self) -> str:
         """What `AsyncClient.open_chat` takes; opaque."""
-        return self._conversation.id
+        return self._chat.id
 
     def stream(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
     ) -> AsyncStream:
         """Say something, and return the reply while it is written; see `Chat.stream`."""
-        return self._open_stream(self._conversation.ask(messages, parent, options))
+        return self._open_stream(self._chat._asking(messages, parent, options))
 
     async def ask(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
@@ -66,67 +65,67 @@ class AsyncChat:
 
     def regenerate(self, message: Message | str | None = None, **options: Unpack[AnswerOptions]) -> AsyncStream:
         """Have a prompt answered once more, and return the reply; see `Chat.regenerate`."""
-        return self._open_stream(self._conversation.regenerate(message, options))
+        return self._open_stream(self._chat._regenerating(message, options))
 
     def edit(self, message: Message | str, messages: Messages, **options: Unpack[AnswerOptions]) -> AsyncStream:
         """Say something in the place of a prompt, and return the reply; see `Chat.edit`."""
-        return self._open_stream(self._conversation.edit(message, messages, options))
+        return self._open_stream(self._chat._editing(message, messages, options))
 
     async def info(self) -> ChatInfo:
         """Return the title and the other fields of the chat; see `Chat.info`."""
-        return (await self._hop.run(self._conversation.load)).chat
+        return await self._hop.run(self._chat.info)
 
     async def messages(self) -> list[Message]:
         """Return all messages of all branches; see `Chat.messages`."""
-        return (await self._hop.run(self._conversation.tree)).messages
+        return await self._hop.run(self._chat.messages)
 
     async def thread(self) -> list[Message]:
         """Return the branch in use, from the first prompt on; see `Chat.thread`."""
-        return await self._hop.run(self._conversation.thread)
+        return await self._hop.run(self._chat.thread)
 
     async def branches(self, message: Message | str) -> list[Message]:
         """Return a message and those that stand beside it; see `Chat.branches`."""
-        return await self._hop.run(partial(self._conversation.branches, message))
+        return await self._hop.run(partial(self._chat.branches, message))
 
     async def select(self, message: Message | str) -> None:
         """Have the branch in use end at a message; see `Chat.select`."""
-        await self._hop.run(partial(self._conversation.select, message))
+        await self._hop.run(partial(self._chat.select, message))
 
     async def rename(self, title: str) -> None:
         """Give the chat a title; see `Chat.rename`."""
-        await self._hop.run(partial(self._conversation.rename, title))
+        await self._hop.run(partial(self._chat.rename, title))
 
     async def hide(self) -> None:
         """Leave the chat out of lists; see `Chat.hide`."""
-        await self._hop.run(partial(self._conversation.update, hidden=True))
+        await self._hop.run(self._chat.hide)
 
     async def show(self) -> None:
         """Have the chat in lists again; see `Chat.show`."""
-        await self._hop.run(partial(self._conversation.update, hidden=False))
+        await self._hop.run(self._chat.show)
 
     async def allow_data_use(self, allowed: bool = True) -> None:
         """Opt in to the use of the chat for training, or out of it; see `Chat.allow_data_use`."""
-        await self._hop.run(partial(self._conversation.allow_data_use, allowed))
+        await self._hop.run(partial(self._chat.allow_data_use, allowed))
 
     async def delete(self) -> bool:
         """Delete the chat, and return whether it is gone already; see `Chat.delete`."""
-        return await self._hop.run(self._conversation.delete)
+        return await self._hop.run(self._chat.delete)
 
     async def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """Return the chat as text, which `Transcript.parse` reads; see `Chat.export`."""
-        return await self._hop.run(partial(self._conversation.export, format))
+        return await self._hop.run(partial(self._chat.export, format))
 
     async def vote(self, message: Message | str, score: int) -> None:
         """Say that an answer is good, bad or neither; see `Chat.vote`."""
-        await self._hop.run(partial(self._conversation.vote, message, score))
+        await self._hop.run(partial(self._chat.vote, message, score))
 
     async def evaluate(self, message: Message | str, inferior: Sequence[Message | str]) -> None:
         """Say that a draft is better than others; see `Chat.evaluate`."""
-        await self._hop.run(partial(self._conversation.evaluate, message, inferior))
+        await self._hop.run(partial(self._chat.evaluate, message, inferior))
 
     async def report(self, message: Message | str, reason: str, report_type: ReportType = "feedback") -> None:
         """Report an answer to those who run the server; see `Chat.report`."""
-        await self._hop.run(partial(self._conversation.report, message, reason, report_type))
+        await self._hop.run(partial(self._chat.report, message, reason, report_type))
 
 
 class AsyncChatList(AsyncIterator[ChatInfo]):

@@ -24,11 +24,11 @@ from oa_client._async.feed import Feed, wake
 from oa_client._async.hop import Hop
 from oa_client._async.poller import Poller
 from oa_client._async.stream import AsyncStream
+from oa_client._blocking.chat import Chat
 from oa_client._blocking.client import CLOSE_TIMEOUT, Client, closing_time
 from oa_client._calls.engine import JOIN_LIMIT
 from oa_client._calls.exchange import snapshot
 from oa_client._calls.reply import Opening
-from oa_client._chats.conversation import Conversation
 from oa_client._chats.listing import Walk
 from oa_client._values.message import Message
 from oa_client._values.model import ModelInfo
@@ -170,15 +170,15 @@ class AsyncClient:
     async def create_chat(self, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Make a chat that the server keeps; see `Client.create_chat`."""
         given = merge_options(options, self._client._options)
-        conversation = await self._hop.run(partial(Conversation.create, self._client._engine, given))
-        conversation.keep()
-        return AsyncChat(conversation, self._open, self._hop)
+        chat = await self._hop.run(partial(Chat._create, self._client._engine, given))
+        chat._keep()
+        return AsyncChat(chat, self._open, self._hop)
 
     async def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Return a chat that the server has, to go on with it; see `Client.open_chat`."""
         given = merge_options(options, self._client._options)
-        conversation = await self._hop.run(partial(Conversation.open, self._client._engine, chat_id, given))
-        return AsyncChat(conversation, self._open, self._hop)
+        chat = await self._hop.run(partial(Chat._open, self._client._engine, chat_id, given))
+        return AsyncChat(chat, self._open, self._hop)
 
     def list_chats(
         self, *, after: str | None = None, before: str | None = None, include_hidden: bool = False

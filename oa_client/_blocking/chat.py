@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from oa_client._blocking.stream import Stream
-from oa_client._chats.conversation import Conversation, ignore
-from oa_client._chats.record import ReportType
+from oa_client._calls.cleanup import blocking_state
+from oa_client._calls.engine import Engine
+from oa_client._calls.exchange import Exchange
+from oa_client._calls.reply import Opening, Reply
+from oa_client._chats.absence import explaining_absence
+from oa_client._chats.position import Placing, Position, find, id_of
+from oa_client._values.argument import did_you_mean, show
 from oa_client._values.chat import ChatInfo
+from oa_client._values.errors import ConfigurationError
 from oa_client._values.message import Message
-from oa_client._values.question import AnswerOptions, Messages
+from oa_client._values.question import (
+    AnswerOptions,
+    Messages,
+    Question,
+    check_id,
+    check_text,
+    read_options,
+    read_question,
+)
+from oa_client._wire.surface import Call, Surface
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
 elif TYPE_CHECKING:
     from typing_extensions import Unpack
+
+ReportType = Literal["spam", "offensive", "feedback"]
+
+REPORT_TYPES = ("spam", "offensive", "feedback")
+EXPORT_FORMATS = ("json", "markdown")
+#: characters; the server refuses a longer title from a user, though it makes longer ones of first prompts.
+TITLE_LIMIT = 100
+
+_T = TypeVar("_T")
 
 
 class Chat:
@@ -45,16 +70,52 @@ class Chat:
         APIError, TransportError, ProtocolError: by every method, as `Client.stream`.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(
+        self, engine: Engine, chat_id: str, options: AnswerOptions | None = None, maker: Exchange | None = None
+    ) -> None:
+        self._engine = engine
+        self._id = chat_id
+        self._options: AnswerOptions = options or {}
+        # It has made the chat, and deletes it if nobody keeps it.
+        self._maker = maker
+        self._position = Position(engine, chat_id, is_empty=maker is not None)
+        self._is_deleted = False
 
     def __repr__(self) -> str:
         return f"<Chat {self.id}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a chat cannot be pickled or copied: keep its id, and make another with client.open_chat(chat.id)"
+        )
+
+    @classmethod
+    def _create(cls, engine: Engine, options: AnswerOptions) -> Chat:
+        """Make a chat, which is deleted again unless `_keep()` is called."""
+        read_options(options)
+        exchange = engine.exchange(keep=False)
+        with engine.guard(exchange):
+            return cls(engine, exchange.create_chat(engine.workers), options, exchange)
+
+    def _keep(self) -> None:
+        """Have the chat stay on the server."""
+        if self._maker is not None:
+            self._maker.keep_chat()
+            self._maker = None
+
+    @classmethod
+    def _open(cls, engine: Engine, chat_id: str, options: AnswerOptions) -> Chat:
+        """Find a chat on the server."""
+        check_id("chat_id", chat_id)
+        read_options(options)
+        found = cls(engine, chat_id, options)
+        found._position.begin_at(found.info().active_thread_tail_message_id)
+        return found
+
     @property
     def id(self) -> str:
         """What `Client.open_chat` takes; opaque."""
-        return self._conversation.id
+        return self._id
 
     def stream(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
@@ -74,7 +135,7 @@ class Chat:
                 that never will be, as a full queue can leave it, `regenerate` and `parent` get around.
             OAError: as `Client.stream`, and as iterating.
         """
-        return Stream(self._conversation.ask(messages, parent, options)(ignore))
+        return Stream(self._asking(messages, parent, options)(ignore))
 
     def ask(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
@@ -91,7 +152,7 @@ class Chat:
             message: the prompt, or one of its answers, or the id of either; None is the last prompt.
             **options: for this turn; see `AnswerOptions`.
         """
-        return Stream(self._conversation.regenerate(message, options)(ignore))
+        return Stream(self._regenerating(message, options)(ignore))
 
     def edit(self, message: Message | str, messages: Messages, **options: Unpack[AnswerOptions]) -> Stream:
         """
@@ -107,15 +168,15 @@ class Chat:
         Raises:
             UnsupportedError: if it is the first prompt: the servers take one for each chat.
         """
-        return Stream(self._conversation.edit(message, messages, options)(ignore))
+        return Stream(self._editing(message, messages, options)(ignore))
 
     def info(self) -> ChatInfo:
         """Return the title and the other fields of the chat."""
-        return self._conversation.load().chat
+        return self._run(self._position.load).chat
 
     def messages(self) -> list[Message]:
         """Return all messages of all branches: parents before children, and otherwise the oldest first."""
-        return self._conversation.tree().messages
+        return self._run(self._position.load_tree).messages
 
     def thread(self) -> list[Message]:
         """
@@ -125,11 +186,14 @@ class Chat:
         leaves a choice, through the newest message that is complete. An answer that failed counts, unless it was
         selected, only where there is no other.
         """
-        return self._conversation.thread()
+        return self._run(self._position.thread)
 
     def branches(self, message: Message | str) -> list[Message]:
         """Return a message and those that stand beside it: the drafts of one prompt, or the edits of one."""
-        return self._conversation.branches(message)
+        message_id = id_of("message", message)
+        tree = self._run(self._position.load_tree)
+        find(tree, message_id)
+        return tree.siblings(message_id)
 
     def select(self, message: Message | str) -> None:
         """
@@ -138,23 +202,29 @@ class Chat:
         The server is told, so that the website shows that branch, and `thread` of whoever opens the chat next runs
         through it.
         """
-        self._conversation.select(message)
+        message_id = id_of("message", message)
+        self._run(lambda exchange: self._position.select(exchange, message_id))
 
     def rename(self, title: str) -> None:
         """Give the chat a title, of at most 100 characters."""
-        self._conversation.rename(title)
+        if not isinstance(title, str) or len(title) > TITLE_LIMIT:
+            raise ConfigurationError(f"title must be a string of at most {TITLE_LIMIT} characters")
+        check_text("title", title)
+        self._send(lambda surface: surface.update_chat(self.id, title=title))
 
     def hide(self) -> None:
         """Leave the chat out of lists."""
-        self._conversation.update(hidden=True)
+        self._send(lambda surface: surface.update_chat(self.id, hidden=True))
 
     def show(self) -> None:
         """Have the chat in lists again."""
-        self._conversation.update(hidden=False)
+        self._send(lambda surface: surface.update_chat(self.id, hidden=False))
 
     def allow_data_use(self, allowed: bool = True) -> None:
         """Opt in to the use of the chat for training (True), or out of it (False); a new chat is in."""
-        self._conversation.allow_data_use(allowed)
+        if not isinstance(allowed, bool):
+            raise ConfigurationError(f"allowed must be True or False, not {show(allowed)}")
+        self._send(lambda surface: surface.update_chat(self.id, allow_data_use=allowed))
 
     def delete(self) -> bool:
         """
@@ -168,7 +238,20 @@ class Chat:
         Returns:
             whether it is gone already.
         """
-        return self._conversation.delete()
+
+        def delete(exchange: Exchange) -> bool:
+            surface = exchange.surface
+            messages = self._position.load(exchange).messages
+            is_free = blocking_state(message for message in messages if not self._position.is_stub(message)) is None
+            if is_free:
+                exchange.send(surface.delete_chat(self.id))
+            else:
+                exchange.send(surface.update_chat(self.id, hidden=True))
+                self._engine.delete_later(self.id)
+            self._is_deleted = True
+            return is_free
+
+        return self._run(delete)
 
     def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """
@@ -177,15 +260,32 @@ class Chat:
         Args:
             format: "json" has everything; "markdown" is for people, and has the branch in use.
         """
-        return self._conversation.export(format)
+        if format not in EXPORT_FORMATS:
+            raise ConfigurationError(f"format is unknown: {show(format)}{did_you_mean(format, EXPORT_FORMATS)}")
+        contents = self._run(self._position.load)
+        thread = self._position.thread_of(contents)
+        if thread:
+            # The branch in use is what is known here.
+            chat = replace(contents.chat, active_thread_tail_message_id=thread[-1].id)
+            contents = replace(contents, chat=chat, ends_at_tail=True)
+        return contents.to_json() if format == "json" else contents.to_markdown()
 
     def vote(self, message: Message | str, score: int) -> None:
         """Say that an answer is good (1), bad (-1) or neither (0)."""
-        self._conversation.vote(message, score)
+        message_id = _answer_id("message", message)
+        if type(score) is not int or score not in (-1, 0, 1):
+            raise ConfigurationError("score must be 1 (good), -1 (bad) or 0 (neither)")
+        self._send(lambda surface: surface.vote(self.id, message_id, score))
 
     def evaluate(self, message: Message | str, inferior: Sequence[Message | str]) -> None:
         """Say that a draft is better than others; the servers do not check that those are of the same prompt."""
-        self._conversation.evaluate(message, inferior)
+        message_id = _answer_id("message", message)
+        if isinstance(inferior, (str, Message)) or not isinstance(inferior, Sequence) or not inferior:
+            raise ConfigurationError("inferior must be a list of the other drafts, and not empty")
+        ids = [_answer_id(f"inferior[{index}]", item) for index, item in enumerate(inferior)]
+        if message_id in ids:
+            raise ConfigurationError("inferior lists the message itself: name the drafts that are not as good")
+        self._send(lambda surface: surface.evaluate(self.id, message_id, ids))
 
     def report(self, message: Message | str, reason: str, report_type: ReportType = "feedback") -> None:
         """
@@ -194,4 +294,72 @@ class Chat:
         Raises:
             UnsupportedError: on the website, which takes no reports.
         """
-        self._conversation.report(message, reason, report_type)
+        message_id = _answer_id("message", message)
+        check_text("reason", reason)
+        if not reason:
+            raise ConfigurationError("reason is empty: say what is wrong")
+        if report_type not in REPORT_TYPES:
+            near = did_you_mean(report_type, REPORT_TYPES) or f": it can be {', '.join(REPORT_TYPES)}"
+            raise ConfigurationError(f"report_type {show(report_type)} is unknown to the server{near}")
+        self._send(lambda surface: surface.report(self.id, message_id, report_type, reason))
+
+    # Turns. Both faces open the reply by what these return.
+
+    def _asking(self, messages: Messages, parent: Message | str | None, options: AnswerOptions) -> Opening:
+        question = read_question(messages, options, self._options)
+        parent_id = None if parent is None else id_of("parent", parent)
+        if isinstance(parent, Message) and parent.role != "assistant":
+            raise ConfigurationError("parent must be an answer, since only that can be followed by a prompt")
+        return self._opening(question, self._position.after(parent_id))
+
+    def _regenerating(self, message: Message | str | None, options: AnswerOptions) -> Opening:
+        question = read_options(options, self._options)
+        message_id = None if message is None else id_of("message", message)
+        return self._opening(question, self._position.again(message_id), is_draft=True)
+
+    def _editing(self, message: Message | str, messages: Messages, options: AnswerOptions) -> Opening:
+        question = read_question(messages, options, self._options)
+        id_of("message", message)
+        return self._opening(question, self._position.beside(message))
+
+    def _opening(self, question: Question, place: Placing, is_draft: bool = False) -> Opening:
+        self._check_exists()
+
+        def start(note: Callable[[Exchange], object]) -> Reply:
+            exchange = self._engine.exchange(keep=True)
+            exchange.chat_id = self.id
+            note(exchange)
+            with self._engine.guard(exchange), explaining_absence(exchange, self.id):
+                return self._position.start(exchange, question, place, is_draft)
+
+        return start
+
+    # Calls.
+
+    def _send(self, make_call: Callable[[Surface], Call[_T]]) -> _T:
+        return self._run(lambda exchange: exchange.send(make_call(exchange.surface)))
+
+    def _run(self, function: Callable[[Exchange], _T]) -> _T:
+        self._check_exists()
+
+        def run(exchange: Exchange) -> _T:
+            exchange.chat_id = self.id
+            with explaining_absence(exchange, self.id):
+                return function(exchange)
+
+        return self._engine.run(run)
+
+    def _check_exists(self) -> None:
+        if self._is_deleted:
+            raise ConfigurationError("the chat was deleted: make a new one with client.create_chat()")
+
+
+def ignore(_: object) -> None:
+    """Be told of an exchange that nobody else could stop."""
+
+
+def _answer_id(name: str, message: Message | str) -> str:
+    """Return the id of an answer; ConfigurationError if it is none."""
+    if isinstance(message, Message) and message.role != "assistant":
+        raise ConfigurationError(f"{name} must be an answer, not a prompt")
+    return id_of(name, message)

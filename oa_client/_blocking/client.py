@@ -15,14 +15,12 @@ from oa_client._accounts.cookies import Cookies
 from oa_client._accounts.credentials import TrustedClient
 from oa_client._accounts.store import Store
 from oa_client._accounts.target import Target, find_target
-from oa_client._blocking.chat import Chat
+from oa_client._blocking.chat import Chat, ignore
 from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import DEADLINE
 from oa_client._calls.engine import Engine
 from oa_client._calls.retry import Retry
-from oa_client._chats.conversation import Conversation, ignore
 from oa_client._chats.listing import ChatList, Walk
-from oa_client._chats.record import Record
 from oa_client._net.transport import Transport
 from oa_client._values.errors import ConfigurationError, NotFoundError
 from oa_client._values.message import Message
@@ -233,9 +231,9 @@ class Client:
         Raises:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
-        conversation = Conversation.create(self._engine, merge_options(options, self._options))
-        conversation.keep()
-        return Chat(conversation)
+        chat = Chat._create(self._engine, merge_options(options, self._options))
+        chat._keep()
+        return chat
 
     def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> Chat:
         """
@@ -249,7 +247,7 @@ class Client:
             NotFoundError: if there is no such chat, or it is another user's.
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
-        return Chat(Conversation.open(self._engine, chat_id, merge_options(options, self._options)))
+        return Chat._open(self._engine, chat_id, merge_options(options, self._options))
 
     def list_chats(
         self, *, after: str | None = None, before: str | None = None, include_hidden: bool = False
@@ -277,7 +275,7 @@ class Client:
         for chat in list(self.list_chats()):
             # Another client may have deleted it meanwhile.
             with suppress(NotFoundError):
-                Record(self._engine, chat.id).update(hidden=True)
+                Chat(self._engine, chat.id).hide()
 
     def delete_all_chats(self) -> tuple[str, ...]:
         """
@@ -293,7 +291,7 @@ class Client:
         later = []
         for chat in list(self.list_chats(include_hidden=True)):
             with suppress(NotFoundError):
-                if not Record(self._engine, chat.id).delete():
+                if not Chat(self._engine, chat.id).delete():
                     later.append(chat.id)
         return tuple(later)
 

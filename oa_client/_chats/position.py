@@ -1,5 +1,5 @@
 """
-The state behind a `Chat`: where in the tree its next prompt goes.
+Where in the tree of a chat its next prompt goes.
 
 The servers keep a chat as a tree and take each message's parent from the client. A prompt can only follow an answer
 that is complete, and only one prompt of a chat has no parent.
@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from typing import NoReturn
 
 from oa_client._calls.engine import Engine
 from oa_client._calls.exchange import Exchange
-from oa_client._calls.reply import Opening, Outcome, Reply
+from oa_client._calls.reply import Outcome, Reply
 from oa_client._calls.turns import Turns
 from oa_client._chats.branch import OPEN_STATES, Branch, Doubt, End, Prompt, has_failed
-from oa_client._chats.record import Record, find, id_of
 from oa_client._transcripts.transcript import Transcript
 from oa_client._transcripts.tree import Tree
-from oa_client._values.argument import did_you_mean, show
 from oa_client._values.errors import (
     APIError,
     ConfigurationError,
@@ -31,27 +27,32 @@ from oa_client._values.errors import (
 )
 from oa_client._values.fork import forget_in_children
 from oa_client._values.message import Message
-from oa_client._values.question import AnswerOptions, Messages, Question, check_id, read_options, read_question
+from oa_client._values.question import Question, check_id
 
-EXPORT_FORMATS = ("json", "markdown")
 _log = logging.getLogger("oa_client")
 
+#: Puts the prompt of a turn into the chat, or finds it there.
+Placing = Callable[[Exchange, str], Prompt]
 
-class Conversation(Record):
+
+class Position:
     """
-    One chat, as this process knows it; for many threads.
+    The branch of a chat that is in use, and its end, as this process knows them; for many threads.
 
     Args:
         engine: of the client.
         chat_id: of the chat.
-        options: for each turn that does not name its own.
+        is_empty: whether the chat was made just now; if not, its end is looked for on the server.
+
+    Attributes:
+        turns: whose turn it is to go on.
     """
 
-    def __init__(self, engine: Engine, chat_id: str, options: AnswerOptions | None = None) -> None:
-        super().__init__(engine, chat_id)
-        self._options: AnswerOptions = options or {}
+    def __init__(self, engine: Engine, chat_id: str, is_empty: bool) -> None:
+        self._engine = engine
+        self._chat_id = chat_id
         #: None: it has to be looked for on the server.
-        self._end: End | None = None
+        self._end: End | None = End() if is_empty else None
         # Not the reply itself, whose connection would then stay open for as long as the chat is held.
         self._outcome: Outcome | None = None
         self._branch = Branch()
@@ -60,55 +61,21 @@ class Conversation(Record):
         self._stubbed: set[str] = set()
         # Whether to tell the server of the branch in use: it knows of one, which may not be that any more.
         self._tells_tail = False
-        # What has made the chat, and deletes it if nobody keeps it.
-        self._maker: Exchange | None = None
         forget_in_children(self)
         self._forget()
 
     def _forget(self) -> None:
         """Begin with a lock that nobody holds; see `Forgetful`."""
-        self._turns = Turns()
+        self.turns = Turns()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a chat cannot be pickled or copied: keep its id, and make another with client.open_chat(chat.id)"
-        )
+    def begin_at(self, tail: str | None) -> None:
+        """Use the branch through a message, which the server names; None is any."""
+        self._branch, self._tells_tail = Branch(tail), tail is not None
 
-    @classmethod
-    def create(cls, engine: Engine, options: AnswerOptions) -> Conversation:
-        """Make a chat, which is deleted again unless `keep()` is called."""
-        read_options(options)
-        exchange = engine.exchange(keep=False)
-        with engine.guard(exchange):
-            made = cls(engine, exchange.create_chat(engine.workers), options)
-        made._end = End()
-        made._maker = exchange
-        return made
+    # Where a turn puts its prompt.
 
-    def keep(self) -> None:
-        """Have the chat stay on the server."""
-        if self._maker is not None:
-            self._maker.keep_chat()
-            self._maker = None
-
-    @classmethod
-    def open(cls, engine: Engine, chat_id: str, options: AnswerOptions) -> Conversation:
-        """Find a chat on the server."""
-        check_id("chat_id", chat_id)
-        read_options(options)
-        found = cls(engine, chat_id, options)
-        tail = found.load().chat.active_thread_tail_message_id
-        found._branch, found._tells_tail = Branch(tail), tail is not None
-        return found
-
-    # Turns.
-
-    def ask(self, messages: Messages, parent: Message | str | None, options: AnswerOptions) -> Opening:
-        """Say something at the end of the branch in use, or after another answer; see `Chat.stream`."""
-        question = read_question(messages, options, self._options)
-        parent_id = None if parent is None else id_of("parent", parent)
-        if isinstance(parent, Message) and parent.role != "assistant":
-            raise ConfigurationError("parent must be an answer, since only that can be followed by a prompt")
+    def after(self, parent_id: str | None) -> Placing:
+        """Return what posts a prompt after an answer; None is the end of the branch in use."""
 
         def place(exchange: Exchange, text: str) -> Prompt:
             if parent_id is None:
@@ -116,54 +83,39 @@ class Conversation(Record):
             self._tells_tail = True
             return self._post(exchange, parent_id, text)
 
-        return self._opening(question, place)
+        return place
 
-    def regenerate(self, message: Message | str | None, options: AnswerOptions) -> Opening:
-        """Have a prompt answered once more; see `Chat.regenerate`."""
-        question = read_options(options, self._options)
-        message_id = None if message is None else id_of("message", message)
+    def again(self, message_id: str | None) -> Placing:
+        """Return what finds the prompt that a message is or answers; None is the last prompt."""
 
         def place(exchange: Exchange, _: str) -> Prompt:
             if message_id is None:
                 return self._last_prompt(exchange)
-            tree = self._load_tree(exchange)
+            tree = self.load_tree(exchange)
             found = find(tree, message_id)
             self._tells_tail = True
             return Prompt.of(found if found.role == "prompter" else find(tree, found.parent_id or ""))
 
-        return self._opening(question, place, is_draft=True)
+        return place
 
-    def edit(self, message: Message | str, messages: Messages, options: AnswerOptions) -> Opening:
-        """Say something else in the place of a prompt; see `Chat.edit`."""
-        question = read_question(messages, options, self._options)
-        id_of("message", message)
+    def beside(self, message: Message | str) -> Placing:
+        """Return what posts a prompt in the place of another."""
         if isinstance(message, Message):
             _check_can_be_edited(message)
 
         def place(exchange: Exchange, text: str) -> Prompt:
-            old = message if isinstance(message, Message) else find(self._load_tree(exchange), message)
+            old = message if isinstance(message, Message) else find(self.load_tree(exchange), message)
             self._tells_tail = True
             return self._post(exchange, _check_can_be_edited(old), text)
 
-        return self._opening(question, place)
+        return place
 
-    def _opening(self, question: Question, place: Callable[[Exchange, str], Prompt], is_draft: bool = False) -> Opening:
-        self.check_exists()
+    def start(self, exchange: Exchange, question: Question, place: Placing, is_draft: bool) -> Reply:
+        """Begin a turn, when it is its turn."""
+        with self.turns.turn(exchange):
+            return self._start(exchange, question, place, is_draft)
 
-        def start(note: Callable[[Exchange], object]) -> Reply:
-            engine = self._engine
-            exchange = engine.exchange(keep=True)
-            exchange.chat_id = self.id
-            note(exchange)
-            with engine.guard(exchange), self.explaining(exchange), self._turns.turn(exchange):
-                return self._start(exchange, question, place, is_draft)
-
-        return start
-
-    def _start(
-        self, exchange: Exchange, question: Question, place: Callable[[Exchange, str], Prompt], is_draft: bool
-    ) -> Reply:
-        """Begin a turn; nobody else is at it."""
+    def _start(self, exchange: Exchange, question: Question, place: Placing, is_draft: bool) -> Reply:
         before = self._end, self._branch
         prompt: Prompt | None = None
 
@@ -172,7 +124,7 @@ class Conversation(Record):
             prompt = place(exchange, text)
             # Until it is known what came of it.
             self._end, self._branch = None, Branch(prompt.id)
-            return self.id, prompt.id
+            return self._chat_id, prompt.id
 
         try:
             reply = self._engine.start(exchange, question, post_prompt)
@@ -215,12 +167,12 @@ class Conversation(Record):
         end, branch = self._end, self._branch
         doubt = Doubt(parent_id, text)
         if branch.doubt == doubt:
-            taken = doubt.find(self._load_tree(exchange))
+            taken = doubt.find(self.load_tree(exchange))
             if taken is not None:
                 return Prompt.of(taken)
         self._end, self._branch = None, Branch(doubt=doubt)
         try:
-            prompt_id = exchange.send(exchange.surface.post_prompt(self.id, parent_id, text))
+            prompt_id = exchange.send(exchange.surface.post_prompt(self._chat_id, parent_id, text))
         except (APIError, TransportError) as error:
             if (isinstance(error, APIError) and error.status < 500) or getattr(error, "is_unsent", False):
                 # It was not taken. At 400 since the chat is not as it was, so that has to be looked at.
@@ -259,7 +211,7 @@ class Conversation(Record):
 
     def _look(self, exchange: Exchange) -> End:
         """Look on the server where the branch in use ends."""
-        self._branch, tree, thread = self._find_branch(self._load(exchange))
+        self._branch, tree, thread = self._find_branch(self.load(exchange))
         if not thread:
             return End()
         last = thread[-1]
@@ -277,7 +229,7 @@ class Conversation(Record):
 
         def is_final() -> bool:
             nonlocal state
-            state = exchange.send(exchange.surface.get_message(self.id, message_id)).state
+            state = exchange.send(exchange.surface.get_message(self._chat_id, message_id)).state
             return state not in OPEN_STATES
 
         try:
@@ -292,42 +244,45 @@ class Conversation(Record):
 
     def _tell_tail(self, exchange: Exchange, message_id: str) -> None:
         try:
-            exchange.send(exchange.surface.update_chat(self.id, active_thread_tail_message_id=message_id))
+            exchange.send(exchange.surface.update_chat(self._chat_id, active_thread_tail_message_id=message_id))
         except OAError as error:
             # The reply is worth more.
-            _log.warning("chat %s: the server does not know which branch is in use: %s", self.id, error)
+            _log.warning("chat %s: the server does not know which branch is in use: %s", self._chat_id, error)
 
     # The tree.
 
-    def thread(self) -> list[Message]:
+    def load(self, exchange: Exchange) -> Transcript:
+        """Return all that the chat has."""
+        return exchange.send(exchange.surface.get_chat(self._chat_id))
+
+    def load_tree(self, exchange: Exchange) -> Tree:
+        """Return the messages as a tree."""
+        return Tree(self.load(exchange).messages)
+
+    def thread(self, exchange: Exchange) -> list[Message]:
         """Return the branch in use, from the first prompt on."""
+        thread = self.thread_of(self.load(exchange))
+        end = self._end
+        if end is not None and thread and not end.has(thread[-1]):
+            # Another client has gone on, so the next turn looks for the end as well.
+            self._end = None
+        return thread
 
-        def look(exchange: Exchange) -> list[Message]:
-            thread = self._find_branch(self._load(exchange))[2]
-            end = self._end
-            if end is not None and thread and not end.has(thread[-1]):
-                # Another client has gone on, so the next turn looks for the end as well.
-                self._end = None
-            return thread
+    def thread_of(self, contents: Transcript) -> list[Message]:
+        """Return the branch in use of what the chat has."""
+        return self._find_branch(contents)[2]
 
-        return self._run(look)
-
-    def select(self, message: Message | str) -> None:
-        """Have the branch in use end at a message; see `Chat.select`."""
-        message_id = id_of("message", message)
-
-        def select(exchange: Exchange) -> None:
-            with self._turns.turn(exchange):
-                # The server takes any string for the id of a message.
-                find(self._load_tree(exchange), message_id)
-                exchange.send(exchange.surface.update_chat(self.id, active_thread_tail_message_id=message_id))
-                self._end, self._branch, self._tells_tail = None, Branch(message_id, ends_there=True), True
-
-        self._run(select)
+    def select(self, exchange: Exchange, message_id: str) -> None:
+        """Have the branch in use end at a message."""
+        with self.turns.turn(exchange):
+            # The server takes any string for the id of a message.
+            find(self.load_tree(exchange), message_id)
+            exchange.send(exchange.surface.update_chat(self._chat_id, active_thread_tail_message_id=message_id))
+            self._end, self._branch, self._tells_tail = None, Branch(message_id, ends_there=True), True
 
     def _find_branch(self, contents: Transcript) -> tuple[Branch, Tree, list[Message]]:
         """Return the branch in use, without a doubt, and the tree and the messages of it."""
-        tree = Tree(message for message in contents.messages if not self._is_stub(message))
+        tree = Tree(message for message in contents.messages if not self.is_stub(message))
         branch = self._branch.resolve(tree)
         tail = tree.get(branch.tail or contents.chat.active_thread_tail_message_id or "")
         if tail is not None and branch.ends_there:
@@ -338,29 +293,24 @@ class Conversation(Record):
         tree.tail_id = None if tail is None else tail.id
         return branch, tree, tree.thread()
 
-    def _is_stub(self, message: Message) -> bool:
+    def is_stub(self, message: Message) -> bool:
         """Whether a message is what a full queue left behind: it looks as if it were coming, for ever."""
         return message.state == "pending" and message.parent_id in self._stubbed and message.id not in self._asked
 
-    def export(self, format: str) -> str:
-        """Return the chat as text; see `Chat.export`."""
-        if format not in EXPORT_FORMATS:
-            raise ConfigurationError(f"format is unknown: {show(format)}{did_you_mean(format, EXPORT_FORMATS)}")
 
-        def export(exchange: Exchange) -> str:
-            contents = self._load(exchange)
-            thread = self._find_branch(contents)[2]
-            if thread:
-                # The branch in use is what is known here.
-                chat = replace(contents.chat, active_thread_tail_message_id=thread[-1].id)
-                contents = replace(contents, chat=chat, ends_at_tail=True)
-            return contents.to_json() if format == "json" else contents.to_markdown()
-
-        return self._run(export)
+def id_of(name: str, message: Message | str) -> str:
+    """Return the id of a message that is given by itself or by its id; ConfigurationError if it is neither."""
+    message_id = message.id if isinstance(message, Message) else message
+    check_id(name, message_id)
+    return message_id
 
 
-def ignore(_: object) -> None:
-    """Be told of an exchange that nobody else could stop."""
+def find(tree: Tree, message_id: str) -> Message:
+    """Return a message of a chat; ConfigurationError if it is not there."""
+    message = tree.get(message_id)
+    if message is None:
+        raise ConfigurationError(f"there is no message {message_id!r} in this chat")
+    return message
 
 
 def _check_can_be_edited(message: Message) -> str:
