@@ -32,7 +32,8 @@ from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.question import Question, format_prompt, read_any_messages
 from oa_client._values.timeout import Timeout
-from oa_client._wire.surface import Call, OriginalWebsite
+from oa_client._wire.call import Call
+from oa_client._wire.website import OriginalWebsite
 
 __all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
 

@@ -21,7 +21,7 @@ from oa_client._net.body import Body, DirectBody
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.timeout import Timeout
-from oa_client._wire.surface import Inference
+from oa_client._wire.inference import Inference
 from tests.scripted import (
     LAST_CHUNK,
     Connection,

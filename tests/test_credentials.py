@@ -16,7 +16,7 @@ from oa_client import AuthError, ConfigurationError, OAError, TransportError
 from oa_client._accounts.credentials import RENEWAL_AGE, WARNING_TIME, Credentials, Login
 from oa_client._accounts.target import Target
 from oa_client._net.transport import Transport
-from oa_client._wire.surface import Inference
+from oa_client._wire.inference import Inference
 
 SECRET = "marker-of-a-secret"
 URL = "http://127.0.0.1:9"

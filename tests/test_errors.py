@@ -42,7 +42,7 @@ from oa_client._accounts.target import Target
 from oa_client._net.interrupt import Interrupted
 from oa_client._net.transport import Transport
 from oa_client._values import errors as _errors
-from oa_client._wire.surface import Inference
+from oa_client._wire.inference import Inference
 
 SECRET = "marker-of-a-token"
 CALL = Inference().create_chat()

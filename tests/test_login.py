@@ -29,7 +29,8 @@ from oa_client import (
 from oa_client._accounts.credentials import RENEWAL_AGE, Login
 from oa_client._accounts.store import Store
 from oa_client._accounts.target import Target, find_target, origin_name
-from oa_client._wire.surface import Inference, Website
+from oa_client._wire.inference import Inference
+from oa_client._wire.website import Website
 from oa_client.local import LocalServer, Settings
 from tests.accounts import SESSION, AccountScript, Face, call, token_pair
 from tests.scripted import (

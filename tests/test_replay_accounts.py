@@ -11,7 +11,7 @@ import pytest
 
 import oa_client
 from oa_client import APIError, AuthError, Client, NotFoundError, RequestError, TrustedClient, User
-from oa_client._wire.surface import Call
+from oa_client._wire.call import Call
 from tests.replay import Exchange, recordings
 from tests.scripted import Connection, Request, ScriptedServer
 

@@ -12,7 +12,9 @@ from requests.cookies import RequestsCookieJar
 
 from oa_client import ConfigurationError
 from oa_client._accounts.target import Target, find_target, origin
-from oa_client._wire.surface import DEFAULT_MODEL, Inference, Website
+from oa_client._wire.inference import Inference
+from oa_client._wire.surface import DEFAULT_MODEL
+from oa_client._wire.website import Website
 
 URL, OTHER = "https://oa.example", "https://other.example"
 NAME = "next-auth.session-token"

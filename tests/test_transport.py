@@ -23,7 +23,7 @@ from oa_client._accounts.target import Target
 from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._net.transport import Transport
 from oa_client._values.timeout import Timeout
-from oa_client._wire.surface import Inference
+from oa_client._wire.inference import Inference
 from tests.scripted import (
     Connection,
     EventWriter,

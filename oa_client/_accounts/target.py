@@ -25,7 +25,8 @@ from oa_client._accounts.cookies import Cookies, cookie_header
 from oa_client._accounts.credentials import Credentials, Login, TrustedClient
 from oa_client._accounts.store import Store
 from oa_client._values.errors import ConfigurationError
-from oa_client._wire.surface import DEFAULT_MODEL, Inference, Surface
+from oa_client._wire.inference import Inference
+from oa_client._wire.surface import DEFAULT_MODEL, Surface
 
 #: No white space and nothing that libraries read in different ways.
 _URL = re.compile(r"[^\s\\\x00-\x1f\x7f]+")

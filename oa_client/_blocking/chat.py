@@ -27,7 +27,8 @@ from oa_client._values.question import (
     read_options,
     read_question,
 )
-from oa_client._wire.surface import Call, Surface
+from oa_client._wire.call import Call
+from oa_client._wire.surface import Surface
 
 if sys.version_info >= (3, 11):
     from typing import Unpack

@@ -30,7 +30,8 @@ from oa_client._values.question import AnswerOptions, Messages, check_name, chec
 from oa_client._values.sampling import Sampling
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
-from oa_client._wire.surface import Surface, Website
+from oa_client._wire.surface import Surface
+from oa_client._wire.website import Website
 
 if sys.version_info >= (3, 11):
     from typing import Unpack

@@ -15,7 +15,8 @@ from oa_client._values.errors import AuthError, ConfigurationError, OAError, rew
 from oa_client._values.question import check_name
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
-from oa_client._wire.surface import Inference, Website, debug_login, list_providers, register
+from oa_client._wire.inference import Inference, debug_login, list_providers, register
+from oa_client._wire.website import Website
 
 MAX_RETRIES = 2
 

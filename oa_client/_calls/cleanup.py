@@ -24,7 +24,8 @@ from oa_client._values.errors import APIError, OAError
 from oa_client._values.fork import forget_in_children
 from oa_client._values.message import Message
 from oa_client._values.timeout import Timeout
-from oa_client._wire.surface import DELETABLE_STATES, FINAL_STATES, Call, is_gone
+from oa_client._wire.call import Call
+from oa_client._wire.surface import DELETABLE_STATES, FINAL_STATES, is_gone
 
 #: seconds that an abandoned answer is waited for before its chat is left hidden.
 DEADLINE = 600.0

@@ -30,7 +30,9 @@ from oa_client._values.plugin import Plugin
 from oa_client._values.question import Question
 from oa_client._values.sampling import Sampling
 from oa_client._values.timeout import Timeout
-from oa_client._wire.surface import Call, Inference, Surface, check_size
+from oa_client._wire.call import Call
+from oa_client._wire.inference import Inference
+from oa_client._wire.surface import Surface, check_size
 
 #: seconds for the threads of streams that were stopped to be gone.
 JOIN_LIMIT = 5.0

@@ -22,7 +22,8 @@ from oa_client._net.transport import Transport
 from oa_client._values.errors import APIError, BusyError, OAError, TransportTimeout
 from oa_client._values.fork import forget_in_children
 from oa_client._values.timeout import Timeout
-from oa_client._wire.surface import Call, Surface
+from oa_client._wire.call import Call
+from oa_client._wire.surface import Surface
 
 #: seconds to connect and without a byte, for calls that are made when time is up or nobody waits for their result.
 LATE_LIMIT = 5.0

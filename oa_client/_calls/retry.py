@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from oa_client._values.errors import APIError, BusyError, ConfigurationError, RateLimitError, TransportError
-from oa_client._wire.surface import Call
+from oa_client._wire.call import Call
 
 #: seconds before the first repetition, doubled before each further one; half of it is chance.
 FIRST_DELAY = 0.5

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from oa_client._calls.engine import Engine
 from oa_client._values.chat import ChatInfo, ChatPage
 from oa_client._values.errors import ConfigurationError, ProtocolError
-from oa_client._wire.surface import Call, Surface
+from oa_client._wire.call import Call
+from oa_client._wire.surface import Surface
 
 
 class Walk:

@@ -26,8 +26,8 @@ from oa_client._values.errors import (
     TransportTimeout,
 )
 from oa_client._values.json_object import without_halves
+from oa_client._wire.call import Call
 from oa_client._wire.refusal import TOKEN_EXPIRED, advice, error_class, error_detail
-from oa_client._wire.surface import Call
 
 NOT_OURS = ": is base_url right, and does something stand in front of the server?"
 

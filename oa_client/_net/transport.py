@@ -24,8 +24,10 @@ from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._values.errors import ConfigurationError, ProtocolError
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
+from oa_client._wire.answers import NotSignedIn
+from oa_client._wire.call import Call
+from oa_client._wire.inference import debug_login
 from oa_client._wire.refusal import error_detail
-from oa_client._wire.surface import Call, NotSignedIn, debug_login
 
 T = TypeVar("T")
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from oa_client._values.errors import APIError, AuthError, BusyError, NotFoundError, RateLimitError, RequestError
-from oa_client._wire.surface import Inference, Surface, Website
+from oa_client._wire.inference import Inference
+from oa_client._wire.surface import Surface
+from oa_client._wire.website import Website
 
 
 def error_class(status: int) -> type[APIError]:

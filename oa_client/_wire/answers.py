@@ -1,0 +1,95 @@
+"""How to read the answers of both servers, and how to write the ids that go to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oa_client._transcripts.transcript import Transcript
+from oa_client._values.chat import ChatInfo
+from oa_client._values.errors import ProtocolError
+from oa_client._values.message import Message
+from oa_client._values.model import ModelInfo
+from oa_client._values.plugin import Plugin
+from oa_client._values.question import is_id
+from oa_client._values.user import User
+
+NO_ANSWER = "there is no such answer of yours: a prompt, or somebody else's answer, takes no feedback"
+NO_PLUGIN = "the server could not get a plugin's configuration from that URL"
+
+
+def ids(**ids: str | None) -> dict[str, Any]:
+    """Return ids by name, as they go into a query or a body."""
+    return {name: None if value is None else checked(value) for name, value in ids.items()}
+
+
+def inferior(message_ids: Sequence[str]) -> dict[str, list[str]]:
+    return {"inferior_message_ids": list(map(checked, message_ids))}
+
+
+def checked(value: str) -> str:
+    """Return an id that goes to the server; those out of its lists and chats come as they are."""
+    if not is_id(value):
+        raise ProtocolError("the server's answer has an id that cannot be one")
+    return value
+
+
+def read_id(data: Any) -> str:
+    """Read the id of what was made."""
+    value = data.get("id") if isinstance(data, Mapping) else None
+    if not isinstance(value, str):
+        raise ProtocolError("the server's answer has no id: is this an Open-Assistant server?")
+    return checked(value)
+
+
+def list_query(after: str | None, before: str | None, include_hidden: bool) -> dict[str, str]:
+    query = {"after": after, "before": before, "include_hidden": "true" if include_hidden else None}
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def read_chat(data: Any) -> Transcript:
+    messages = data.get("messages") if isinstance(data, Mapping) else None
+    if not isinstance(messages, list):
+        raise ProtocolError("the server's chat has no list of messages")
+    info = {name: value for name, value in data.items() if name != "messages"}
+    return Transcript(ChatInfo.from_json(info), tuple(map(Message.from_json, messages)))
+
+
+def read_plugins(data: Any) -> list[Plugin]:
+    if not isinstance(data, list):
+        raise ProtocolError("the server's answer is not a list of plugins")
+    return [Plugin.from_json(item) for item in data]
+
+
+def read_models(data: Any) -> list[ModelInfo]:
+    if not isinstance(data, list):
+        raise ProtocolError("the server's answer is not a list of models")
+    return [ModelInfo.from_json(item) for item in data]
+
+
+class NotSignedIn(Exception):  # noqa: N818 - the answer of a server, which is no error to it
+    """The website says that nobody is signed in, with a status of success."""
+
+
+def read_user(data: Any) -> User:
+    if data == {}:
+        raise NotSignedIn
+    return User.from_json(data)
+
+
+def read_access_token(data: Any) -> str:
+    pair = data.get("access_token") if isinstance(data, Mapping) else None
+    token = pair.get("access_token") if isinstance(pair, Mapping) else None
+    if not isinstance(token, str) or not token or not all("!" <= character <= "~" for character in token):
+        raise ProtocolError("the server's answer has no access token: is this an inference server?")
+    return token
+
+
+def read_names(data: Any) -> list[str]:
+    if not isinstance(data, list):
+        raise ProtocolError("the server's answer is not a list of names")
+    return [str(item) for item in data]
+
+
+def ignore_body(data: Any) -> None:
+    """Ignore the body: empty on one surface, `null` or `""` on the other."""

@@ -1,0 +1,72 @@
+"""One request, as a value, and how to read its answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from oa_client._values.errors import ConfigurationError
+
+T = TypeVar("T")
+
+#: Paths of the inference server that answer anybody.
+_OPEN_PATHS = ("/auth/callback/", "/auth/providers", "/auth/trusted", "/configs/")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """
+    One request, and how to read its answer.
+
+    Attributes:
+        method: of HTTP.
+        path: below the base URL.
+        parse: makes the result from the JSON of the answer, which is None if the body is empty.
+        query: of the URL.
+        body: sent as JSON; None sends no body at all.
+        body_limit: bytes; a longer body is refused before it is sent.
+        is_stream: whether the answer is an event stream, which is gone once it was read.
+        on_failure: what a bare 500 is likely to mean, where the server has no other words for it.
+        is_renewal: whether the answer is a User whose session cookies, which it sets, are the client's from then on.
+    """
+
+    method: str
+    path: str
+    parse: Callable[[Any], T]
+    query: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | None = None
+    body_limit: int | None = None
+    is_stream: bool = False
+    on_failure: str = ""
+    is_renewal: bool = False
+
+    def encode(self) -> bytes | None:
+        """
+        Return the body as it is sent.
+
+        Raises:
+            ConfigurationError: if it cannot be written as JSON, or is over the limit.
+        """
+        if self.body is None:
+            return None
+        try:
+            data = json.dumps(self.body, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"an argument cannot be written as JSON: {error}") from error
+        if self.body_limit is not None and len(data) >= self.body_limit:
+            raise ConfigurationError(
+                f"the message is too long: {len(data)} bytes to send, and the server takes less than {self.body_limit}"
+            )
+        return data
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the call changes nothing, so that it can be repeated."""
+        return self.method == "GET" and not self.is_stream
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the server answers it to anybody, so that a success says nothing about credentials."""
+        return self.path.startswith(_OPEN_PATHS)
