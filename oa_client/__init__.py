@@ -43,8 +43,8 @@ from oa_client._values.errors import (
 from oa_client._values.events import Event, MessageEvent, PendingEvent, PluginEvent, TokenEvent, UnknownEvent
 from oa_client._values.message import Message
 from oa_client._values.model import ModelInfo, Preset
+from oa_client._values.options import AnswerOptions
 from oa_client._values.plugin import Plugin, PluginConfig
-from oa_client._values.question import AnswerOptions
 from oa_client._values.sampling import Sampling
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User

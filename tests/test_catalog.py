@@ -27,7 +27,7 @@ from oa_client import (
 from oa_client._calls.cleanup import blocking_state
 from oa_client._calls.exchange import Exchange
 from oa_client._net.interrupt import Interrupted
-from oa_client._values.question import AnswerOptions, merge_options
+from oa_client._values.options import AnswerOptions, merge_options
 from tests.scripted import Connection, OpenAssistantScript, Request, Surface
 from tests.test_replay_calls import endpoint_of
 

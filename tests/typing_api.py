@@ -90,7 +90,7 @@ def ask(client: Client, sampling: Sampling) -> None:
     client.ask("Why?", system_prompt="s", user_profile="u", response_instructions="r", plugins=[{"url": "http://p"}])
     client.ask(None)  # type: ignore[arg-type]  # there is no question
     client.ask({"role": "user", "content": "Why?"})  # type: ignore[arg-type]  # one message is no list
-    client.ask("Why?", "model")  # type: ignore[call-arg]  # options are named
+    client.ask("Why?", "model")  # type: ignore[arg-type, call-arg]  # options are named
     client.ask("Why?", sampling=50)  # type: ignore[arg-type]  # not a number
     client.ask()  # type: ignore[call-arg]  # there is no question
 

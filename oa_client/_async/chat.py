@@ -15,7 +15,8 @@ from oa_client._calls.reply import Opening
 from oa_client._chats.listing import Walk
 from oa_client._values.chat import ChatInfo, ChatPage
 from oa_client._values.message import Message
-from oa_client._values.question import AnswerOptions, Messages
+from oa_client._values.options import AnswerOptions, name_options
+from oa_client._values.question import Messages
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -50,12 +51,14 @@ class AsyncChat:
         """What `AsyncClient.open_chat` takes; opaque."""
         return self._chat.id
 
+    @name_options
     def stream(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
     ) -> AsyncStream:
         """Say something, and return the reply while it is written; see `Chat.stream`."""
         return self._open_stream(self._chat._asking(messages, parent, options))
 
+    @name_options
     async def ask(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
     ) -> Message:
@@ -63,10 +66,12 @@ class AsyncChat:
         async with self.stream(messages, parent=parent, **options) as stream:
             return await stream.finish()
 
+    @name_options
     def regenerate(self, message: Message | str | None = None, **options: Unpack[AnswerOptions]) -> AsyncStream:
         """Have a prompt answered once more, and return the reply; see `Chat.regenerate`."""
         return self._open_stream(self._chat._regenerating(message, options))
 
+    @name_options
     def edit(self, message: Message | str, messages: Messages, **options: Unpack[AnswerOptions]) -> AsyncStream:
         """Say something in the place of a prompt, and return the reply; see `Chat.edit`."""
         return self._open_stream(self._chat._editing(message, messages, options))

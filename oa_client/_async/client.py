@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,9 @@ from oa_client._calls.reply import Opening
 from oa_client._chats.listing import Walk
 from oa_client._values.message import Message
 from oa_client._values.model import ModelInfo
+from oa_client._values.options import AnswerOptions, merge_options, name_options
 from oa_client._values.plugin import Plugin
-from oa_client._values.question import AnswerOptions, Messages, merge_options, read_question
-from oa_client._values.sampling import Sampling
+from oa_client._values.question import Messages, read_question
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
 
@@ -108,17 +108,13 @@ class AsyncClient:
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self._client)
 
+    @name_options
     def stream(
         self,
         messages: Messages,
         *,
-        model: str | None = None,
-        sampling: Sampling | Mapping[str, Any] | str | None = None,
-        system_prompt: str | None = None,
-        user_profile: str | None = None,
-        response_instructions: str | None = None,
-        plugins: Sequence[Plugin | Mapping[str, Any] | str] | None = None,
         keep: bool = False,
+        **options: Unpack[AnswerOptions],
     ) -> AsyncStream:
         """
         Ask, and return the reply while it is written; see `Client.stream`.
@@ -126,14 +122,6 @@ class AsyncClient:
         This is a plain call, which checks the arguments. The stream is opened when it is entered or first asked for
         an item, and other errors come then.
         """
-        options: AnswerOptions = {
-            "model": model,
-            "sampling": sampling,
-            "system_prompt": system_prompt,
-            "user_profile": user_profile,
-            "response_instructions": response_instructions,
-            "plugins": plugins,
-        }
         question = read_question(messages, options, self._client._options)
         return self._open(partial(self._client._engine.ask, question, keep))
 
@@ -142,31 +130,19 @@ class AsyncClient:
         self._feeds.add(feed)
         return AsyncStream(feed)
 
+    @name_options
     async def ask(
         self,
         messages: Messages,
         *,
-        model: str | None = None,
-        sampling: Sampling | Mapping[str, Any] | str | None = None,
-        system_prompt: str | None = None,
-        user_profile: str | None = None,
-        response_instructions: str | None = None,
-        plugins: Sequence[Plugin | Mapping[str, Any] | str] | None = None,
         keep: bool = False,
+        **options: Unpack[AnswerOptions],
     ) -> Message:
         """Ask, wait, and return the final message; see `Client.ask`."""
-        async with self.stream(
-            messages,
-            model=model,
-            sampling=sampling,
-            system_prompt=system_prompt,
-            user_profile=user_profile,
-            response_instructions=response_instructions,
-            plugins=plugins,
-            keep=keep,
-        ) as stream:
+        async with self.stream(messages, keep=keep, **options) as stream:
             return await stream.finish()
 
+    @name_options
     async def create_chat(self, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Make a chat that the server keeps; see `Client.create_chat`."""
         given = merge_options(options, self._client._options)
@@ -174,6 +150,7 @@ class AsyncClient:
         chat._keep()
         return AsyncChat(chat, self._open, self._hop)
 
+    @name_options
     async def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Return a chat that the server has, to go on with it; see `Client.open_chat`."""
         given = merge_options(options, self._client._options)

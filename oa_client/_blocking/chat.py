@@ -18,15 +18,8 @@ from oa_client._values.argument import did_you_mean, show
 from oa_client._values.chat import ChatInfo
 from oa_client._values.errors import ConfigurationError
 from oa_client._values.message import Message
-from oa_client._values.question import (
-    AnswerOptions,
-    Messages,
-    Question,
-    check_id,
-    check_text,
-    read_options,
-    read_question,
-)
+from oa_client._values.options import AnswerOptions, name_options
+from oa_client._values.question import Messages, Question, check_id, check_text, read_options, read_question
 from oa_client._wire.call import Call
 from oa_client._wire.surface import Surface
 
@@ -118,6 +111,7 @@ class Chat:
         """What `Client.open_chat` takes; opaque."""
         return self._id
 
+    @name_options
     def stream(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
     ) -> Stream:
@@ -138,6 +132,7 @@ class Chat:
         """
         return Stream(self._asking(messages, parent, options)(ignore))
 
+    @name_options
     def ask(
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
     ) -> Message:
@@ -145,6 +140,7 @@ class Chat:
         with self.stream(messages, parent=parent, **options) as stream:
             return stream.finish()
 
+    @name_options
     def regenerate(self, message: Message | str | None = None, **options: Unpack[AnswerOptions]) -> Stream:
         """
         Have a prompt answered once more, and return the reply, as `stream`; the branch in use ends with it.
@@ -155,6 +151,7 @@ class Chat:
         """
         return Stream(self._regenerating(message, options)(ignore))
 
+    @name_options
     def edit(self, message: Message | str, messages: Messages, **options: Unpack[AnswerOptions]) -> Stream:
         """
         Say something in the place of a prompt, and return the reply, as `stream`; the branch in use ends with it.

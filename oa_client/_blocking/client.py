@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,9 @@ from oa_client._net.transport import Transport
 from oa_client._values.errors import ConfigurationError, NotFoundError
 from oa_client._values.message import Message
 from oa_client._values.model import ModelInfo
+from oa_client._values.options import AnswerOptions, merge_options, name_options
 from oa_client._values.plugin import Plugin
-from oa_client._values.question import AnswerOptions, Messages, check_name, check_text, merge_options, read_question
-from oa_client._values.sampling import Sampling
+from oa_client._values.question import Messages, check_name, check_text, read_question
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
 from oa_client._wire.surface import Surface
@@ -145,17 +145,13 @@ class Client:
         target = self._engine.target
         return f"{target.base_url} ({target.surface.name})" if target else "the local server"
 
+    @name_options
     def stream(
         self,
         messages: Messages,
         *,
-        model: str | None = None,
-        sampling: Sampling | Mapping[str, Any] | str | None = None,
-        system_prompt: str | None = None,
-        user_profile: str | None = None,
-        response_instructions: str | None = None,
-        plugins: Sequence[Plugin | Mapping[str, Any] | str] | None = None,
         keep: bool = False,
+        **options: Unpack[AnswerOptions],
     ) -> Stream:
         """
         Ask, and return the reply while it is written.
@@ -168,13 +164,9 @@ class Client:
             messages: the question, or a list of `{"role", "content"}` with the roles "system", "user" (or
                 "prompter") and "assistant". The API takes no answers of others, so several are flattened into one
                 prompt, a line `Role: content` for each. A system message at the start is the system prompt.
-            model: what answers. `AnswerOptions` says of this and the next five what they may be, and what they cost.
-            sampling: how the tokens are picked.
-            system_prompt: instructions that stand before the chat.
-            user_profile: what the model shall know of the user.
-            response_instructions: how it shall answer.
-            plugins: what the model may use.
             keep: do not delete the chat.
+            **options: `model`, `sampling`, `system_prompt`, `user_profile`, `response_instructions` and `plugins`;
+                `AnswerOptions` says what each may be, and what it costs.
 
         Raises:
             ConfigurationError: if an argument is wrong, which is found out before a chat is made; or if the client
@@ -183,45 +175,25 @@ class Client:
             TransportError: if the server cannot be reached.
             ProtocolError: if it does not speak the protocol.
         """
-        options: AnswerOptions = {
-            "model": model,
-            "sampling": sampling,
-            "system_prompt": system_prompt,
-            "user_profile": user_profile,
-            "response_instructions": response_instructions,
-            "plugins": plugins,
-        }
         return Stream(self._engine.ask(read_question(messages, options, self._options), keep, ignore))
 
+    @name_options
     def ask(
         self,
         messages: Messages,
         *,
-        model: str | None = None,
-        sampling: Sampling | Mapping[str, Any] | str | None = None,
-        system_prompt: str | None = None,
-        user_profile: str | None = None,
-        response_instructions: str | None = None,
-        plugins: Sequence[Plugin | Mapping[str, Any] | str] | None = None,
         keep: bool = False,
+        **options: Unpack[AnswerOptions],
     ) -> Message:
         """
         Ask, wait, and return the final message; `str()` of it is the answer.
 
         Arguments and errors are those of `stream` and of iterating it.
         """
-        with self.stream(
-            messages,
-            model=model,
-            sampling=sampling,
-            system_prompt=system_prompt,
-            user_profile=user_profile,
-            response_instructions=response_instructions,
-            plugins=plugins,
-            keep=keep,
-        ) as stream:
+        with self.stream(messages, keep=keep, **options) as stream:
             return stream.finish()
 
+    @name_options
     def create_chat(self, **options: Unpack[AnswerOptions]) -> Chat:
         """
         Make a chat that the server keeps.
@@ -236,6 +208,7 @@ class Client:
         chat._keep()
         return chat
 
+    @name_options
     def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> Chat:
         """
         Return a chat that the server has, to go on with it.

@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, cast
+from typing import Any
 
 from oa_client._values.argument import did_you_mean, show
 from oa_client._values.errors import ConfigurationError
+from oa_client._values.options import AnswerOptions, merge_options
 from oa_client._values.plugin import Plugin
 from oa_client._values.sampling import Sampling
 
@@ -20,30 +21,6 @@ ROLES = ("system", "user", "assistant", "prompter")
 #: characters; the real ids have 36.
 ID_LIMIT = 200
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-class AnswerOptions(TypedDict, total=False):
-    """
-    How an answer is to be made; all are optional, and None is as if left out.
-
-    Attributes:
-        model: a name of `Client.list_models`; one that is not in the list, where that was asked for, is refused.
-        sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets. A preset,
-            given alone or as `preset` beside other values, costs one more call, once for a client. Values that are
-            None are the server's choice.
-        system_prompt: instructions that stand before the chat.
-        user_profile: what the model shall know of the user.
-        response_instructions: how it shall answer.
-        plugins: what the model may use: `Plugin` values, their names (which costs one more call, once for a client),
-            URLs of their configurations, or mappings with "url".
-    """
-
-    model: str | None
-    sampling: Sampling | Mapping[str, Any] | str | None
-    system_prompt: str | None
-    user_profile: str | None
-    response_instructions: str | None
-    plugins: Sequence[Plugin | Mapping[str, Any] | str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +93,6 @@ def _make_question(prompt: str, given: AnswerOptions) -> Question:
         user_profile=given.get("user_profile"),
         response_instructions=given.get("response_instructions"),
     )
-
-
-def merge_options(options: AnswerOptions, defaults: AnswerOptions) -> AnswerOptions:
-    """
-    Return the options, with the defaults where they name nothing.
-
-    Raises:
-        TypeError: if there is no option of a name, as Python raises it.
-    """
-    known = list(AnswerOptions.__annotations__)
-    for name in options:
-        if name not in known:
-            raise TypeError(f"unexpected keyword argument {name!r}{did_you_mean(name, known)}")
-    merged: dict[str, Any] = {**defaults, **{name: value for name, value in options.items() if value is not None}}
-    return cast(AnswerOptions, merged)
 
 
 def format_prompt(messages: Sequence[tuple[str, str]]) -> str:
