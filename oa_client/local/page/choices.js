@@ -1,7 +1,7 @@
 /** How answers are to be written: what the server offers, and what was chosen of it. */
 
 import { listModels, listPlugins } from "./api.js";
-import { askChoice } from "./view.js";
+import { askChoice } from "./settings.js";
 import { PageError } from "./words.js";
 
 const MEMORY = "oa-client chat"; // the choices made, for as long as the tab is open
@@ -12,7 +12,7 @@ export class Choices {
     this.models = [];
     /** @type {import("./api.js").Plugin[]} */
     this.plugins = [];
-    /** @type {import("./view.js").Choice} */
+    /** @type {import("./settings.js").Choice} */
     this.made = { model: "", preset: "", plugin: "", systemPrompt: "", userProfile: "", instructions: "" };
   }
 

@@ -5,17 +5,8 @@ import { renderMarkdown } from "./markdown.js";
 import { isFinal } from "./tree.js";
 import { wordsForState } from "./words.js";
 
+/** @typedef {import("./live.js").Live} Live */
 /** @typedef {import("./tree.js").Message} Message */
-
-/**
- * @typedef {object} Live An answer that the page waits for.
- * @property {Message} message as it was when it was asked for
- * @property {string} text so far
- * @property {any[]} steps that a plugin has taken
- * @property {string} note what is going on, "" while it is being written
- * @property {boolean} watching whether its events are read; else the message is asked for until it is finished
- * @property {AbortController} leaving
- */
 
 /**
  * @typedef {object} Shown What there is to show.
