@@ -1,14 +1,16 @@
-/** What stands within a passage of Markdown: emphasis, code and links. `markdown.js` says what holds for both. */
+/** What stands within a passage of Markdown: emphasis, code, links and formulas. `markdown.js` says what holds for both. */
 
 const MOST_FRAMES = 16; // emphasis and links in each other
 const MOST_URL = 2000;
 
 // NOTE: each of these begins at a given place and can fail in one way only, so that none ever starts over.
-const SPECIAL = /[\\`*_~[\]!<]|https?:\/\//g;
+const SPECIAL = /[\\`*_~[\]!<]|\$\$|https?:\/\//g;
 const BARE_URL = /https?:\/\/[^\s<>"`\\[\]]+/y;
 const POINTED_URL = /<(https?:\/\/[^\s<>]+)>/y;
 const TARGET = /\([ \n]*<?([^\s<>()[\]]+(?:\([^\s<>()[\]]*\)[^\s<>()[\]]*)*)>?(?:[ \n]+"[^"\]]*")?[ \n]*\)/y;
 
+/** @type {Record<string, string>} the end of a formula, by the mark that begins it */
+const FORMULA_ENDS = { "\\(": "\\)", "\\[": "\\]", "$$": "$$" };
 /** @type {Record<string, string>} */
 const TAGS = { "*": "em", _: "em", "**": "strong", __: "strong", "~~": "del" };
 
@@ -48,6 +50,8 @@ class Inline {
     this.at = 0;
     /** @type {Frame[]} */
     this.frames = [newFrame("")];
+    /** @type {Set<string>} */
+    this.unended = new Set(); // ends of formulas that do not come any more
     /** @type {Map<number, number[]>} where runs of so many backticks start, the last first */
     this.ticks = new Map();
     for (const { 0: run, index } of [...text.matchAll(/`+/g)].reverse()) {
@@ -93,20 +97,37 @@ class Inline {
 
   /** @param {string} character */
   take(character) {
-    if (character === "\\") this.takeEscape();
+    if (character === "\\") this.takeBackslash();
     else if (character === "`") this.takeCode();
     else if (character === "[") this.open("[");
     else if (character === "]") this.takeBracket();
     else if (character === "!") this.text[this.at + 1] === "[" ? this.open("![") : this.write("!");
+    else if (character === "$") this.takeFormula("$$");
     else if (character === "<") this.takeUrl(POINTED_URL);
     else if (character === "h") this.takeUrl(BARE_URL);
     else this.takeEmphasis(character);
   }
 
-  takeEscape() {
+  takeBackslash() {
     const next = this.text[this.at + 1] ?? "";
-    if (/[!-/:-@[-`{-~]/.test(next)) this.write(next, 2);
+    if (/[()[\]]/.test(next)) this.takeFormula(`\\${next}`);
+    else if (/[!-/:-@[-`{-~]/.test(next)) this.write(next, 2);
     else this.write("\\");
+  }
+
+  /**
+   * Leave a formula as it was written. A mark without a partner stays too: the end may be yet to come.
+   * @param {string} mark
+   */
+  takeFormula(mark) {
+    const end = FORMULA_ENDS[mark];
+    let stop = this.at + mark.length;
+    if (end && !this.unended.has(end)) {
+      const found = this.text.indexOf(end, stop);
+      if (found < 0) this.unended.add(end);
+      else stop = found + end.length;
+    }
+    this.write(this.text.slice(this.at, stop));
   }
 
   takeCode() {

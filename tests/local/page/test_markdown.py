@@ -166,11 +166,12 @@ def test_what_is_meant(page: Page, source: str, expected: str) -> None:
             "[a](file:///etc/passwd)",
             "http://",
         ),
+        *(r"\(a^2\)", r"\[ \{a_i\}, *b* \\ c* \]", r"$$\{a\} * b*$$", r"of \(a", r"\[a](b)", "a$$"),
         *("[a](http://)", "[a] (b)", "*a", "**a* b", "a*b", "`a", "[a](https:b c)"),
     ],
 )
 def test_what_is_text(page: Page, source: str) -> None:
-    """Marks that mean nothing, and links that may not be followed, stand as they were written."""
+    """Formulas, marks that mean nothing, and links that may not be followed, stand as they were written."""
     assert f"<p>{html.escape(source, quote=False)}</p>" == page.evaluate(RENDER, source)
 
 
@@ -240,6 +241,9 @@ MARKS = [
     "#",
     "\\",
     "~~",
+    "\\(",
+    "\\[",
+    "$$",
 ]
 HOSTILE = [
     *MARKS,
