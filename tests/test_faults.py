@@ -268,6 +268,17 @@ def cut(behind: bytes, deed: Deed) -> Fault:
     return lambda scene: scene.spoil("events", scene.proxy.spoil(behind, scene.when_read(deed)))
 
 
+def reset(connection: Connection, _: Request) -> None:
+    """Reset a connection in place of an answer."""
+    connection.reset()
+
+
+def cut_head(connection: Connection, _: Request) -> None:
+    """Close a connection in the head of an answer."""
+    connection.send(b"HTTP/1.1 200 OK\r\ncontent-ty")
+    connection.close()
+
+
 def troubled_at_two_looks(scene: Scene) -> None:
     """Have all that is read of a chat fail while the message is asked for twice; the website says 500, and 404."""
     looks = itertools.count(1)
@@ -526,6 +537,13 @@ def _silence(name: str, fault: Fault, within: str, limit: float, tokens: Sequenc
         chat="hidden",
         within=within,
         limit=limit,
+    )
+
+
+def _unopened(name: str, handler: Handler) -> Row:
+    """The request for the events fails on the line; the answer was asked for all the same."""
+    return Row(
+        f"{name}; the server has the answer", all_of(answers("events", handler), state("complete")), tokens=[WORLD]
     )
 
 
@@ -890,6 +908,18 @@ TABLE: dict[str, list[Row]] = {
             APIError,
             {"status": 500},
         ),
+        Row(
+            "the session has expired when the events are asked for",
+            all_of(refuses("events", 403, "Forbidden"), state("complete")),
+            AuthError,
+            {"status": 403},
+        ),
+        Row(
+            "there is no such answer when the events are asked for",
+            all_of(refuses("events", 404, "Not found"), state("complete")),
+            NotFoundError,
+            {"status": 404},
+        ),
     ],
     "Something else answers": [
         Row(
@@ -916,11 +946,9 @@ TABLE: dict[str, list[Row]] = {
             words="HTML",
         ),
         Row(
-            "a bot wall's page with status 502 in place of the events",
+            "a page with status 502 in place of the events; the server has the answer",
             all_of(answers("events", reply(response(502, PAGE, {"content-type": "text/html"}))), state("complete")),
-            APIError,
-            {"status": 502, "detail": ""},
-            words="an HTML page",
+            tokens=[WORLD],
         ),
         Row(
             "a redirect to another host",
@@ -1146,6 +1174,25 @@ TABLE: dict[str, list[Row]] = {
             within="first_token",
             limit=SHORT,
         ),
+        _unopened("the connection is reset when the events are asked for", reset),
+        _unopened("the connection is closed when the events are asked for", lambda connection, _: connection.close()),
+        _unopened("the head of the events is cut", cut_head),
+        _unopened("a proxy loses the answer when the events are asked for", reply(empty_response(504))),
+        Row(
+            "the connection is reset when the events are asked for; the server never completes the answer",
+            all_of(answers("events", reset), state("in_progress")),
+            IncompleteReplyError,
+            chat="hidden",
+            within="first_token",
+            limit=CALLS,
+        ),
+        Row(
+            "the events are not opened in time; the server has the answer",
+            all_of(answers("events", stall), state("complete")),
+            tokens=[WORLD],
+            within="read",
+            limit=CALLS,
+        ),
         Row(
             "the events are not opened in time",
             answers("events", stall),
@@ -1153,6 +1200,13 @@ TABLE: dict[str, list[Row]] = {
             {"phase": "read"},
             chat="hidden",
             within="read",
+            limit=CALLS,
+        ),
+        Row(
+            "the time for the first token ends before the events are opened; the server has the answer",
+            all_of(answers("events", stall), state("complete")),
+            tokens=[WORLD],
+            within="first_token",
             limit=CALLS,
         ),
     ],

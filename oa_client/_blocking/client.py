@@ -158,7 +158,8 @@ class Client:
 
         Makes a chat, posts one prompt, asks for an answer and opens its events; the chat is deleted at the end.
         Returns when the server has begun to answer the last of these calls, so an error of any of them is raised
-        here, and the first token may yet be long in coming.
+        here, and the first token may yet be long in coming. If the connection breaks in the last of them, the answer
+        has been asked for all the same: it is then taken from the server's record, while the stream is read.
 
         Args:
             messages: the question, or a list of `{"role", "content"}` with the roles "system", "user" (or

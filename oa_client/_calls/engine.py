@@ -20,6 +20,7 @@ from oa_client._calls.reply import Reply
 from oa_client._calls.retry import Retry
 from oa_client._calls.turns import Turns
 from oa_client._calls.workers import Workers
+from oa_client._net.body import Body, LostBody
 from oa_client._net.interrupt import Interrupted
 from oa_client._net.transport import Transport
 from oa_client._values.argument import did_you_mean
@@ -210,8 +211,21 @@ class Engine:
                 message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
                 if turns:
                     turns.begin(chat_id, message_id, exchange.timeout.first_token)
-            body = exchange.open(surface.open_events(chat_id, message_id))
+            body = self._open_events(exchange, chat_id, message_id)
             return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
+
+    def _open_events(self, exchange: Exchange, chat_id: str, message_id: str) -> Body:
+        try:
+            return exchange.open(exchange.surface.open_events(chat_id, message_id))
+        except Interrupted:
+            raise
+        except TransportError as error:
+            # The answer was asked for, so the reply looks for it on the server, as after a break in mid-answer.
+            return LostBody(error)
+        except APIError as error:
+            if error.status not in _LOST_ANSWERS:
+                raise
+            return LostBody(error)
 
     def ask(self, question: Question, keep: bool, note: Callable[[Exchange], object]) -> Reply:
         """Ask in a chat of its own; `note` is told of the exchange."""

@@ -164,7 +164,7 @@ class Reply:
         Args:
             waits: if false, a `Pause` is yielded before whatever would wait for the server.
         """
-        cut: TransportError | None = None
+        cut = self._body.failure
         final: Message | None = None
         try:
             try:
@@ -389,7 +389,7 @@ class Reply:
             raise CancelledReplyError("the message waited too long on the server", reason="timeout")
         return None
 
-    def _recover(self, cut: TransportError | None) -> Message:
+    def _recover(self, cut: OAError | None) -> Message:
         """
         Return the final message though the stream ended without it.
 

@@ -52,9 +52,11 @@ class Body:
         is_direct: whether `set_timeout(0)` is allowed.
         before_close: called before the socket is closed, if somebody waits for it.
         translate: as given; for what `read` raises.
+        failure: why there is nothing to read; None if there is.
     """
 
     is_direct = False
+    failure: OAError | None = None
 
     def __init__(
         self, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]
@@ -142,6 +144,21 @@ class Body:
         function, self.before_close = self.before_close, None
         if function is not None:
             function()
+
+
+class LostBody(Body):
+    """Stands for a body whose request failed on the line: over before anything could be read."""
+
+    def __init__(self, failure: OAError) -> None:
+        self.is_over = True
+        self.before_close = None
+        self.failure = failure
+
+    def drain(self) -> None:
+        """Do nothing: there is no connection to keep."""
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
 
 
 class DirectBody(Body):
