@@ -16,7 +16,8 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from urllib.parse import parse_qsl
 
 WORDS = (" the", " of", " open", " assistant", "\\n", " caf\\u00e9", ",", ".", " token", " 42")
 BLOCK = 1000
@@ -42,20 +43,34 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def last_oa_event(text: str) -> bytes:
+def last_oa_event(text: str, chat_id: str = "c", message_id: str = "m") -> bytes:
     """Return the final message."""
-    message = {"id": "m", "chat_id": "c", "parent_id": "p", "role": "assistant", "state": "complete", "content": text}
+    message = {
+        "id": message_id,
+        "chat_id": chat_id,
+        "parent_id": "p",
+        "role": "assistant",
+        "state": "complete",
+        "content": text,
+    }
     return b"data: " + json.dumps({"event_type": "message", "message": message}).encode() + b"\r\n\r\n"
 
 
 class Replies:
-    """The whole body of a reply at full speed, in blocks."""
+    """
+    The whole body of a reply at full speed, in blocks.
 
-    def __init__(self, event: Callable[[str], bytes], tail: Callable[[str], bytes], tokens: int) -> None:
+    Attributes:
+        blocks: all but the end.
+        text: of all tokens.
+    """
+
+    def __init__(self, event: Callable[[str], bytes], tokens: int) -> None:
         words = list(itertools.islice(itertools.cycle(WORDS), tokens))
-        text = "".join(json.loads(f'"{word}"') for word in words)
-        parts = (b"".join(chunk(event(word)) for word in words[at : at + BLOCK]) for at in range(0, tokens, BLOCK))
-        self.blocks = [*parts, chunk(tail(text)) + b"0\r\n\r\n"]
+        self.text = "".join(json.loads(f'"{word}"') for word in words)
+        self.blocks = [
+            b"".join(chunk(event(word)) for word in words[at : at + BLOCK]) for at in range(0, tokens, BLOCK)
+        ]
 
 
 class Connection(asyncio.Protocol):
@@ -94,28 +109,37 @@ class Connection(asyncio.Protocol):
             return
         self._received = rest[length:]
         method, target = head.decode().split(" ")[:2]
-        self._answer(method, target.partition("?")[0])
+        path, _, query = target.partition("?")
+        self._answer(method, path, dict(parse_qsl(query)))
 
-    def _answer(self, method: str, path: str) -> None:
+    def _answer(self, method: str, path: str, query: dict[str, str]) -> None:
         if path in self._replies:
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
             )
             slow = self._pause and path.startswith("/api")
+            is_openai = path.startswith("/v1")
+
+            def end(text: str) -> bytes:
+                """Name what was asked for, as clients believe nothing else."""
+                return chunk(b"data: [DONE]\n\n" if is_openai else last_oa_event(text, **query)) + b"0\r\n\r\n"
+
             self._writing = asyncio.ensure_future(
-                self._write_slowly() if slow else self._write(self._replies[path].blocks)
+                self._write_slowly(end) if slow else self._write(self._replies[path], end)
             )
             return
         body = b"" if method == "DELETE" else b'{"id": "id%d"}' % next(self._ids)
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
         self._transport.write(head % len(body) + body)
 
-    async def _write(self, blocks: Iterable[bytes]) -> None:
-        for block in blocks:
+    async def _write(self, replies: Replies, end: Callable[[str], bytes]) -> None:
+        for block in replies.blocks:
             await self._may_write.wait()
             self._transport.write(block)
+        await self._may_write.wait()
+        self._transport.write(end(replies.text))
 
-    async def _write_slowly(self) -> None:
+    async def _write_slowly(self, end: Callable[[str], bytes]) -> None:
         """Send tokens at a pace; the text of each is the monotonic clock in nanoseconds when it was sent."""
         loop, texts = asyncio.get_running_loop(), []
         start = loop.time()
@@ -123,15 +147,15 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(start + number * self._pause - loop.time())
             texts.append(f" {time.monotonic_ns()}")
             self._transport.write(chunk(oa_event(texts[-1])))
-        self._transport.write(chunk(last_oa_event("".join(texts))) + b"0\r\n\r\n")
+        self._transport.write(end("".join(texts)))
 
 
 async def serve(tokens: int, pause: float) -> None:
     """Serve until standard input ends."""
     replies = {
-        "/api/chat/events": Replies(oa_event, last_oa_event, tokens),
-        "/warm/api/chat/events": Replies(oa_event, last_oa_event, WARM),
-        "/v1/chat/completions": Replies(openai_event, lambda _: b"data: [DONE]\n\n", tokens),
+        "/api/chat/events": Replies(oa_event, tokens),
+        "/warm/api/chat/events": Replies(oa_event, WARM),
+        "/v1/chat/completions": Replies(openai_event, tokens),
     }
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(pause, replies, tokens), "127.0.0.1", 0, backlog=4096)

@@ -193,6 +193,29 @@ def fail(words: str, state: str = "aborted_by_worker") -> Writer:
     return lambda stream: stream.error(words, state=state)
 
 
+#: Of a message that nobody has asked for.
+STRANGERS: dict[str, dict[str, str]] = {
+    "another message": {"id": "m9"},
+    "a message of another chat": {"chat_id": "c9"},
+    "a prompt": {"role": "prompter"},
+}
+
+
+def stranger(**changes: str) -> dict[str, Any]:
+    """Return a complete message that is the answer but for the changes."""
+    return message_json("m1", "c1", "p1", state="complete", content="Not yours") | changes
+
+
+def tells_of(kind: str = "message", **changes: str) -> Writer:
+    """End with an event about another message."""
+
+    def write(stream: EventWriter) -> None:
+        stream.event(kind, error="not yours", message=stranger(**changes))
+        stream.end()
+
+    return write
+
+
 def deleted(*writers: Writer) -> Fault:
     """Have somebody delete the chat while the server writes these events."""
     return lambda scene: events(lambda _: scene.delete_chat(), *writers)(scene)
@@ -1045,23 +1068,50 @@ TABLE: dict[str, list[Row]] = {
             all_of(events(hello, lambda stream: stream.message(state="in_progress")), state("complete")),
             tokens=["Hello", " world"],
         ),
+        *(
+            Row(
+                f"the last event tells of {what}; the server has the answer",
+                all_of(events(hello, tells_of(**changes)), state("complete")),
+                tokens=["Hello", " world"],
+            )
+            for what, changes in STRANGERS.items()
+        ),
+        *(
+            Row(
+                f"the server reports an error of {what}; it has the answer",
+                all_of(events(hello, tells_of("error", **changes)), state("complete")),
+                tokens=["Hello", " world"],
+            )
+            for what, changes in STRANGERS.items()
+        ),
+        Row(
+            "the last event tells of another message; the server never completes the answer",
+            all_of(events(hello, tells_of(id="m9")), state("in_progress")),
+            IncompleteReplyError,
+            tokens=["Hello"],
+            chat="hidden",
+            within="idle",
+            limit=SHORT,
+        ),
         Row(
             f"{FINAL} was given up",
             events(hello, lambda stream: stream.message(state="aborted_by_worker")),
             GenerationError,
             tokens=["Hello"],
         ),
-        Row(
-            "the connection is reset; the server tells of another message than it is asked for",
-            all_of(
-                cut(FIRST, Connection.reset),
-                lambda scene: scene.spoil(
-                    "message", reply(json_response(message_json("m9", "c1", "p1", state="complete"), 200, JSON_HEAD))
+        *(
+            Row(
+                f"the connection is reset; asked for the answer, the server tells of {what}",
+                all_of(
+                    cut(FIRST, Connection.reset),
+                    answers("message", reply(json_response(stranger(**changes), 200, JSON_HEAD))),
                 ),
-            ),
-            ProtocolError,
-            words="another message",
-            tokens=["Hello"],
+                ProtocolError,
+                words="another message",
+                tokens=["Hello"],
+                chat="hidden",
+            )
+            for what, changes in STRANGERS.items()
         ),
         Row(
             "bytes that are no UTF-8",

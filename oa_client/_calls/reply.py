@@ -31,6 +31,7 @@ from oa_client._values.errors import (
 from oa_client._values.events import Event, MessageEvent, PendingEvent, TokenEvent, event_from_json
 from oa_client._values.json_object import SURROGATE, without_halves
 from oa_client._values.message import Message
+from oa_client._wire.answers import is_answer
 from oa_client._wire.sse import EventReader, ServerSentEvent
 from oa_client._wire.surface import DELETABLE_STATES, is_gone
 
@@ -41,6 +42,8 @@ PENDING_LOOK = 10.0
 #: characters; far above any answer, as text and message of it are kept.
 TEXT_LIMIT = 64 * 1024 * 1024
 
+#: events after which none comes.
+_LAST = ("message", "error")
 _STOP_SEQUENCES = ("</s>", "<|endoftext|>", "<|im_end|>")
 _HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]\\Z")
 
@@ -315,6 +318,9 @@ class Reply:
             raise ProtocolError("the server sent an event that is not JSON") from error
         if not isinstance(data, dict):
             raise ProtocolError("the server sent an event that is not a JSON object")
+        if data.get("event_type") in _LAST and not is_answer(data.get("message"), self.chat_id, self.message_id):
+            # As good as none, so the answer is looked for.
+            raise TransportError("the last event of the stream tells of another message")
         self.exchange.clock.event()
         if data.get("event_type") != "pending":
             self._begun()
@@ -362,14 +368,11 @@ class Reply:
     def _get_message(self) -> Message:
         exchange = self.exchange
         try:
-            message = exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
+            return exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
         except APIError as error:
             if is_gone(exchange.surface, self.chat_id, exchange.send_late):
                 raise CancelledReplyError("the chat was deleted", reason="deleted") from error
             raise
-        if message.id != self.message_id:
-            raise ProtocolError("the server answered with another message than the one that was asked for")
-        return message
 
     def _judge(self, message: Message) -> Message | None:
         """Return the message if it is complete, None if it may yet be, and raise if it never will."""

@@ -47,6 +47,24 @@ def list_query(after: str | None, before: str | None, include_hidden: bool) -> d
     return {name: value for name, value in query.items() if value is not None}
 
 
+def is_answer(data: Any, chat_id: str, message_id: str) -> bool:
+    """Whether what the server tells of, as JSON, can be an answer: it may leave out what says so."""
+    told = data if isinstance(data, Mapping) else {}
+    return (
+        told.get("id") in (None, message_id)
+        and told.get("chat_id") in (None, chat_id)
+        and told.get("role") in (None, "assistant")
+    )
+
+
+def read_answer(chat_id: str, message_id: str, data: Any) -> Message:
+    """Read the answer that was asked for."""
+    message = Message.from_json(data)
+    if not is_answer(data, chat_id, message_id):
+        raise ProtocolError("the server told of another message than the answer that it was asked for")
+    return message
+
+
 def read_chat(data: Any) -> Transcript:
     messages = data.get("messages") if isinstance(data, Mapping) else None
     if not isinstance(messages, list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from oa_client._wire.answers import (
     inferior,
     list_query,
     read_access_token,
+    read_answer,
     read_chat,
     read_id,
     read_models,
@@ -69,7 +71,7 @@ class Inference:
         return Call("POST", path, read_id, body=question.to_json(checked(parent_id)))
 
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
-        return Call("GET", _message_path(chat_id, message_id), Message.from_json)
+        return Call("GET", _message_path(chat_id, message_id), partial(read_answer, chat_id, message_id))
 
     def vote(self, chat_id: str, message_id: str, score: int) -> Call[None]:
         path = f"{_message_path(chat_id, message_id)}/votes"

@@ -53,7 +53,7 @@ class Surface(Protocol):
         """Ask for an answer; the id of the assistant message, which is then pending."""
 
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
-        """Read a message."""
+        """Read an assistant message."""
 
     def vote(self, chat_id: str, message_id: str, score: int) -> Call[None]:
         """Vote for an assistant message: 1, 0 or -1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from oa_client._transcripts.transcript import Transcript
@@ -22,6 +23,7 @@ from oa_client._wire.answers import (
     ignore_body,
     inferior,
     list_query,
+    read_answer,
     read_chat,
     read_id,
     read_models,
@@ -68,7 +70,7 @@ class Website:
 
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
         query = ids(chat_id=chat_id, message_id=message_id)
-        return Call("GET", "/api/chat/message", Message.from_json, query)
+        return Call("GET", "/api/chat/message", partial(read_answer, chat_id, message_id), query)
 
     def vote(self, chat_id: str, message_id: str, score: int) -> Call[None]:
         body = {**ids(chat_id=chat_id, message_id=message_id), "score": score}
