@@ -79,7 +79,8 @@ class Opener:
 
     def __call__(self, url: str, interrupt: Interrupt | None = None, limits: Timeout = LIMITS, **options: Any) -> Body:
         """Open an event stream of a server."""
-        return self.transport(url, **options).open(CALL, limits, interrupt or Interrupt())
+        body: Body = self.transport(url, **options).send(CALL, limits, interrupt or Interrupt())
+        return body
 
     def transport(self, url: str, **options: Any) -> Transport:
         """Return the transport to a server; it is made once."""
@@ -469,7 +470,7 @@ def test_connection_that_is_reset_behind_the_head(opened: Opener, way: type[Body
     with ScriptedServer(answer) as server:
         transport = opened.transport(server.url)
         interrupt = Interrupt()
-        raw = transport._request(CALL, LIMITS, interrupt, {})
+        raw = transport._request(CALL, LIMITS, interrupt)
         is_open.set()
         # The news of it has to be here before the body is.
         ready, _, _ = select.select([interrupt.socket], [], [], 20)

@@ -6,16 +6,22 @@ import logging
 import pickle
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import requests
 from requests.cookies import RequestsCookieJar
 
-from oa_client import AuthError, ConfigurationError, OAError, TransportError
+from oa_client import AuthError, ConfigurationError, OAError, Timeout, TransportError
 from oa_client._accounts.credentials import RENEWAL_AGE, WARNING_TIME, Credentials, Login
 from oa_client._accounts.target import Target
+from oa_client._calls.signing import send_signed
+from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
+from oa_client._wire.call import Call
 from oa_client._wire.inference import Inference
 
 SECRET = "marker-of-a-secret"
@@ -83,11 +89,33 @@ def test_secrets_follow_a_renewal() -> None:
     assert transport._failures.cause(cause) is None
 
 
+def run(
+    credentials: Credentials, send: Callable[[], Any], log_in: Callable[[str], str], is_stopped: Callable[[], bool]
+) -> Any:
+    """Send a call that has these credentials, over a transport that a test decides."""
+
+    class Double:
+        target = SimpleNamespace(credentials=credentials)
+
+        def send(self, call: Call[Any], *_: object) -> Any:
+            return log_in((call.query or {})["code"]) if call.path == "/auth/callback/debug" else send()
+
+    class Line:
+        socket = None
+
+        @property
+        def fired(self) -> bool:
+            return is_stopped()
+
+    transport, interrupt = cast(Transport, Double()), cast(Interrupt, Line())
+    return send_signed(transport, Inference().whoami(), Timeout(), interrupt)
+
+
 def test_good_login_is_not_renewed() -> None:
     """Before its time a login is used as it is."""
     credentials = Credentials(debug_login(RENEWAL_AGE - 60))
 
-    assert "Bearer old" == credentials.run(lambda: credentials.headers["Authorization"], pytest.fail, never)
+    assert "Bearer old" == run(credentials, lambda: credentials.headers["Authorization"], pytest.fail, never)
 
 
 def test_old_login_is_renewed_first() -> None:
@@ -98,7 +126,7 @@ def test_old_login_is_renewed_first() -> None:
     )
     started = time.time()
 
-    assert "Bearer ada's" == credentials.run(lambda: credentials.headers["Authorization"], "{}'s".format, never)
+    assert "Bearer ada's" == run(credentials, lambda: credentials.headers["Authorization"], "{}'s".format, never)
     assert started <= credentials.login.obtained_at <= time.time()
     assert [("old", "ada's")] == told
 
@@ -111,10 +139,10 @@ def test_old_login_that_cannot_be_renewed(caplog: pytest.LogCaptureFixture) -> N
 
     credentials = Credentials(debug_login(RENEWAL_AGE + 1))
 
-    assert "Bearer old" == credentials.run(lambda: credentials.headers["Authorization"], fail, never)
+    assert "Bearer old" == run(credentials, lambda: credentials.headers["Authorization"], fail, never)
     assert ["a login could not be renewed yet: no login today"] == [record.message for record in caplog.records]
     with pytest.raises(OAError, match="no login today"):
-        credentials.run(pytest.fail, fail, lambda: True)
+        run(credentials, pytest.fail, fail, lambda: True)
 
 
 def test_expired_login_is_renewed() -> None:
@@ -129,7 +157,7 @@ def test_expired_login_is_renewed() -> None:
 
     credentials = Credentials(debug_login())
 
-    assert "answer" == credentials.run(send, lambda _: "new", never)
+    assert "answer" == run(credentials, send, lambda _: "new", never)
     assert ["Bearer old", "Bearer new"] == sent
 
 
@@ -142,7 +170,7 @@ def test_login_that_expires_at_once() -> None:
 
     credentials = Credentials(debug_login())
     with pytest.raises(AuthError, match="too old"):
-        credentials.run(send, lambda name: logins.append(name) or name, never)  # type: ignore[func-returns-value]  # for its effect
+        run(credentials, send, lambda name: logins.append(name) or name, never)  # type: ignore[func-returns-value]  # for its effect
 
     assert ["ada"] == logins
 
@@ -155,7 +183,7 @@ def test_other_refusals_are_not_a_reason() -> None:
         raise AuthError("banned", status=403, detail="")
 
     with pytest.raises(AuthError, match="banned"):
-        credentials.run(send, pytest.fail, never)
+        run(credentials, send, pytest.fail, never)
 
 
 def test_one_thread_logs_in() -> None:
@@ -176,7 +204,7 @@ def test_one_thread_logs_in() -> None:
                 raise expired()
             return credentials.headers["Authorization"]
 
-        results.append(credentials.run(send, log_in, never))
+        results.append(run(credentials, send, log_in, never))
 
     threads = [threading.Thread(target=use) for _ in range(8)]
     for thread in threads:
@@ -197,10 +225,10 @@ def test_others_go_on_while_the_token_is_good() -> None:
         may_go_on.wait(20)
         return "new"
 
-    first = threading.Thread(target=credentials.run, args=(lambda: None, log_in, never))
+    first = threading.Thread(target=run, args=(credentials, lambda: None, log_in, never))
     first.start()
     assert is_in.wait(20)
-    result = credentials.run(lambda: credentials.headers["Authorization"], pytest.fail, never)
+    result = run(credentials, lambda: credentials.headers["Authorization"], pytest.fail, never)
     may_go_on.set()
     first.join(20)
 
@@ -222,14 +250,14 @@ def test_waiting_for_another_thread_can_be_stopped() -> None:
 
     def use() -> None:
         with pytest.raises(AuthError):
-            credentials.run(refuse, log_in, never)
+            run(credentials, refuse, log_in, never)
 
     first = threading.Thread(target=use)
     first.start()
     assert is_in.wait(20)
     looks = iter([False, True])
     with pytest.raises(AuthError):
-        credentials.run(refuse, pytest.fail, lambda: next(looks))
+        run(credentials, refuse, pytest.fail, lambda: next(looks))
     may_go_on.set()
     first.join(20)
 

@@ -367,13 +367,13 @@ def before_a_repetition(deed: Callable[[Scene], None]) -> Fault:
     """Do something each time when the client has found out that it will repeat a call."""
 
     def make(scene: Scene) -> None:
-        original = _retry._wait
+        original = _retry.pause_before
 
         def wait(*arguments: Any) -> float | None:
             deed(scene)
             return original(*arguments)
 
-        scene.patch.setattr(_retry, "_wait", wait)
+        scene.patch.setattr("oa_client._calls.exchange.pause_before", wait)
 
     return make
 

@@ -504,7 +504,7 @@ def test_call_beside_a_stream_does_not_log_in(inference: AccountScript) -> None:
     inference.events = lambda stream: stream.connection.wait_until_left()
     with Client(inference.url) as client:
         exchange = client._engine.exchange(keep=True)
-        body = exchange.open(exchange.surface.open_events("c1", "m1"))
+        body = exchange.send(exchange.surface.open_events("c1", "m1"))
         inference.good_tokens = set()
         with pytest.raises(AuthError):
             exchange.send_late(exchange.surface.get_message("c1", "m1"))

@@ -414,7 +414,7 @@ def test_call_beside_a_stream_leaves_it_as_it_was(fails: bool) -> None:
     answer = reply(json_response({"id": "c1"}))
     with ScriptedServer(in_turn(events, cut_after(1, answer) if fails else answer)) as server:
         transport = make_transport(server.url)
-        body = transport.open(surface.open_events("c1", "m1"), PATIENT, interrupt)
+        body = transport.send(surface.open_events("c1", "m1"), PATIENT, interrupt)
         sock = interrupt.socket
         with contextlib.suppress(TransportError):
             transport.send(surface.create_chat(), LIMITS, interrupt)
@@ -586,7 +586,7 @@ def test_addresses_of_a_host_share_the_limit(monkeypatch: pytest.MonkeyPatch) ->
     [
         pytest.param(lambda transport: transport.send(Inference().delete_chat("c1"), LIMITS, Interrupt()), id="call"),
         pytest.param(
-            lambda transport: transport.open(Inference().open_events("c1", "m1"), LIMITS, Interrupt()), id="stream"
+            lambda transport: transport.send(Inference().open_events("c1", "m1"), LIMITS, Interrupt()), id="stream"
         ),
     ],
 )

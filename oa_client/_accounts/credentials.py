@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from http.cookiejar import CookieJar
-from typing import Any, TypeVar
+from typing import Any
 
 from oa_client._accounts.cookies import renew_header, values_of
-from oa_client._values.errors import AuthError, ConfigurationError, OAError
+from oa_client._values.errors import ConfigurationError
 from oa_client._values.fork import forget_in_children
 from oa_client._values.question import check_text
-from oa_client._wire.refusal import TOKEN_EXPIRED
 
 #: seconds after which a debug login is renewed: the real server's access tokens last 60 minutes.
 RENEWAL_AGE = 55 * 60.0
@@ -28,7 +27,6 @@ WARNING_TIME = 5 * 60.0
 #: seconds between looks at whether another thread has renewed the login.
 _PAUSE = 0.05
 
-_T = TypeVar("_T")
 _log = logging.getLogger("oa_client")
 
 
@@ -181,42 +179,23 @@ class Credentials:
             # Which clock is right the server decides.
             _log.warning("the session at %s has expired (%s), if the clock here is right", url, when)
 
-    def run(self, send: Callable[[], _T], log_in: Callable[[str], str], is_stopped: Callable[[], bool]) -> _T:
-        """
-        Send a call with a debug login that is renewed before, if it is about to expire, or when the server says so.
-
-        One thread renews it; others go on with the old one while it is good, and wait when it is not.
-
-        Args:
-            send: sends the call, signed with what is the login then.
-            log_in: returns the token for a name.
-            is_stopped: whether to wait no longer.
-
-        Raises:
-            OAError: what `send` raised the last time, or `log_in`, if there was no way around that.
-        """
-        if self._is_due():
-            try:
-                self._log_in_again(self.login, log_in, None)
-            except OAError as error:
-                if is_stopped():
-                    raise
-                _log.warning("a login could not be renewed yet: %s", error)
-        login = self.login
-        try:
-            return send()
-        except AuthError as error:
-            if error.detail != TOKEN_EXPIRED:
-                raise
-        # It was refused, so it has had no effect.
-        self._log_in_again(login, log_in, is_stopped)
-        return send()
-
-    def _is_due(self) -> bool:
+    @property
+    def is_due(self) -> bool:
+        """Whether the login is so old that it has to be renewed."""
         return time.time() >= self.login.obtained_at + RENEWAL_AGE
 
-    def _log_in_again(self, used: Login, log_in: Callable[[str], str], is_stopped: Callable[[], bool] | None) -> None:
-        """Replace a login, unless another thread has; one that is at it is waited for if there is an `is_stopped`."""
+    def renew(self, used: Login, log_in: Callable[[str], str], is_stopped: Callable[[], bool] | None = None) -> None:
+        """
+        Replace a debug login, unless another thread has done so.
+
+        Args:
+            used: the one to replace.
+            log_in: returns the token for a name.
+            is_stopped: whether to wait no longer for another thread that is at it; if not given, nobody waits.
+
+        Raises:
+            OAError: what `log_in` raises.
+        """
         has_lock = self._lock.acquire(blocking=False)
         while not has_lock and is_stopped is not None and not is_stopped():
             has_lock = self._lock.acquire(timeout=_PAUSE)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
@@ -14,6 +15,7 @@ from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Opening, Reply
 from oa_client._chats.absence import explaining_absence
 from oa_client._chats.position import Placing, Position, find, id_of
+from oa_client._transcripts.tree import Tree
 from oa_client._values.argument import did_you_mean, show
 from oa_client._values.chat import ChatInfo
 from oa_client._values.errors import ConfigurationError
@@ -170,11 +172,11 @@ class Chat:
 
     def info(self) -> ChatInfo:
         """Return the title and the other fields of the chat."""
-        return self._run(self._position.load).chat
+        return self._send(lambda surface: surface.get_chat(self.id)).chat
 
     def messages(self) -> list[Message]:
         """Return all messages of all branches: parents before children, and otherwise the oldest first."""
-        return self._run(self._position.load_tree).messages
+        return Tree(self._send(lambda surface: surface.get_chat(self.id)).messages).messages
 
     def thread(self) -> list[Message]:
         """
@@ -184,12 +186,13 @@ class Chat:
         leaves a choice, through the newest message that is complete. An answer that failed counts, unless it was
         selected, only where there is no other.
         """
-        return self._run(self._position.thread)
+        with self._exchanging() as exchange:
+            return self._position.thread(exchange)
 
     def branches(self, message: Message | str) -> list[Message]:
         """Return a message and those that stand beside it: the drafts of one prompt, or the edits of one."""
         message_id = id_of("message", message)
-        tree = self._run(self._position.load_tree)
+        tree = Tree(self._send(lambda surface: surface.get_chat(self.id)).messages)
         find(tree, message_id)
         return tree.siblings(message_id)
 
@@ -201,7 +204,8 @@ class Chat:
         through it.
         """
         message_id = id_of("message", message)
-        self._run(lambda exchange: self._position.select(exchange, message_id))
+        with self._exchanging() as exchange:
+            self._position.select(exchange, message_id)
 
     def rename(self, title: str) -> None:
         """Give the chat a title, of at most 100 characters."""
@@ -236,8 +240,7 @@ class Chat:
         Returns:
             whether it is gone already.
         """
-
-        def delete(exchange: Exchange) -> bool:
+        with self._exchanging() as exchange:
             surface = exchange.surface
             messages = self._position.load(exchange).messages
             is_free = blocking_state(message for message in messages if not self._position.is_stub(message)) is None
@@ -249,8 +252,6 @@ class Chat:
             self._is_deleted = True
             return is_free
 
-        return self._run(delete)
-
     def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """
         Return the chat as text, which `Transcript.parse` reads.
@@ -260,7 +261,7 @@ class Chat:
         """
         if format not in EXPORT_FORMATS:
             raise ConfigurationError(f"format is unknown: {show(format)}{did_you_mean(format, EXPORT_FORMATS)}")
-        contents = self._run(self._position.load)
+        contents = self._send(lambda surface: surface.get_chat(self.id))
         thread = self._position.thread_of(contents)
         if thread:
             # The branch in use is what is known here.
@@ -334,18 +335,17 @@ class Chat:
 
     # Calls.
 
-    def _send(self, make_call: Callable[[Surface], Call[_T]]) -> _T:
-        return self._run(lambda exchange: exchange.send(make_call(exchange.surface)))
-
-    def _run(self, function: Callable[[Exchange], _T]) -> _T:
+    @contextmanager
+    def _exchanging(self) -> Iterator[Exchange]:
         self._check_exists()
-
-        def run(exchange: Exchange) -> _T:
+        with self._engine.exchanging() as exchange:
             exchange.chat_id = self.id
             with explaining_absence(exchange, self.id):
-                return function(exchange)
+                yield exchange
 
-        return self._engine.run(run)
+    def _send(self, make_call: Callable[[Surface], Call[_T]]) -> _T:
+        with self._exchanging() as exchange:
+            return exchange.send(make_call(exchange.surface))
 
     def _check_exists(self) -> None:
         if self._is_deleted:

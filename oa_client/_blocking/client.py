@@ -19,7 +19,7 @@ from oa_client._blocking.chat import Chat, ignore
 from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import DEADLINE
 from oa_client._calls.engine import Engine
-from oa_client._calls.retry import Retry
+from oa_client._calls.retry import check_max_retries
 from oa_client._chats.listing import ChatList, Walk
 from oa_client._net.transport import Transport
 from oa_client._values.errors import ConfigurationError, NotFoundError
@@ -103,7 +103,7 @@ class Client:
         limits = Timeout.from_value(timeout)
         check_name("model", model)
         self._options: AnswerOptions = {"model": model}
-        retry = Retry(max_retries)
+        check_max_retries(max_retries)
         target = find_target(base_url, cookies, token, os.environ, self._website, Store(os.environ))
         self._settings: dict[str, Any] = {
             "base_url": base_url,
@@ -131,7 +131,7 @@ class Client:
         def make_transport(target: Target) -> Transport:
             return kind(target, headers=headers, proxy=proxy, session=session)
 
-        self._engine = Engine(target, make_transport, limits, retry, serialize)
+        self._engine = Engine(target, make_transport, limits, max_retries, serialize)
         if target is not None:
             target.warn_if_exposed(2, headers or ())
 
@@ -277,7 +277,8 @@ class Client:
         Raises:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
-        return list(self._engine.run(self._engine.load_models))
+        with self._engine.exchanging() as exchange:
+            return list(self._engine.load_models(exchange))
 
     def list_plugins(self) -> list[Plugin]:
         """
@@ -286,7 +287,8 @@ class Client:
         Raises:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
-        return list(self._engine.run(self._engine.load_plugins))
+        with self._engine.exchanging() as exchange:
+            return list(self._engine.load_plugins(exchange))
 
     def get_plugin(self, url: str) -> Plugin:
         """

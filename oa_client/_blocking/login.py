@@ -9,7 +9,6 @@ from oa_client._accounts.credentials import Credentials, Login, TrustedClient
 from oa_client._accounts.store import Store
 from oa_client._accounts.target import Target, check_url, origin_name, signed_target
 from oa_client._calls.engine import Engine
-from oa_client._calls.retry import Retry
 from oa_client._net.transport import Transport
 from oa_client._values.errors import AuthError, ConfigurationError, OAError, reworded
 from oa_client._values.question import check_name
@@ -61,7 +60,7 @@ def login(
     else:
         target = Target(url, Inference(), Credentials(Login(username=username)))
     target.warn_if_exposed(stacklevel=2)
-    engine = Engine(target, Transport, Timeout(), Retry(MAX_RETRIES), serialize=False)
+    engine = Engine(target, Transport, Timeout(), MAX_RETRIES, serialize=False)
     try:
         if username is not None:
             target.credentials.renew_token(_log_in(engine, username))

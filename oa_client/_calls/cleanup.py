@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from time import monotonic
 from typing import TypeVar
 
+from oa_client._calls.signing import send_signed
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.errors import APIError, OAError
@@ -276,7 +277,7 @@ class Cleanup:
     def _send(self, call: Call[_T], remains: _Remains) -> _T:
         left = max(self._left(remains), 0.001)
         timeout = Timeout(connect=min(CONNECT_LIMIT, left), read=min(READ_LIMIT, left))
-        return self._transport.send(call, timeout, self._interrupt)
+        return send_signed(self._transport, call, timeout, self._interrupt)
 
     def _give_up(self, remains: _Remains, why: str) -> None:
         self._failed.append(remains.chat_id)

@@ -17,7 +17,6 @@ from oa_client._accounts.target import Target
 from oa_client._calls.cleanup import DEADLINE, Cleanup, start_all
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Reply
-from oa_client._calls.retry import Retry
 from oa_client._calls.turns import Turns
 from oa_client._calls.workers import Workers
 from oa_client._net.body import Body, LostBody
@@ -64,7 +63,7 @@ class Engine:
         target: the server; None is the local one, which is started with the first call.
         make_transport: connects to it.
         timeout: limits of each exchange.
-        retry: for calls that may be repeated.
+        max_retries: how often a call may be repeated.
         serialize: whether to ask for an answer only when no other is pending.
 
     Attributes:
@@ -78,7 +77,7 @@ class Engine:
         target: Target | None,
         make_transport: Callable[[Target], Transport],
         timeout: Timeout,
-        retry: Retry,
+        max_retries: int,
         serialize: bool,
     ) -> None:
         self.target = target
@@ -86,7 +85,7 @@ class Engine:
         self.missing: tuple[str, ...] = ()
         self._make_transport = make_transport
         self._timeout = timeout
-        self._retry = retry
+        self._max_retries = max_retries
         self._serialize = serialize
         self._closed = False
         self._models: list[ModelInfo] | None = None
@@ -137,7 +136,7 @@ class Engine:
         target.credentials.warn_of_expiry(target.base_url)
         with self._lock:
             self._check_open()
-            exchange = Exchange(link.transport, self._timeout, self._retry, None if keep else link.cleanup)
+            exchange = Exchange(link.transport, self._timeout, self._max_retries, None if keep else link.cleanup)
             self._exchanges.add(exchange)
         note = note_exchange.get()
         if note is not None:
@@ -179,15 +178,17 @@ class Engine:
             with self._lock:
                 self._lock.notify_all()
 
-    def run(self, function: Callable[[Exchange], _T]) -> _T:
-        """Return what a function makes of an exchange that makes no chat."""
+    @contextmanager
+    def exchanging(self) -> Iterator[Exchange]:
+        """Make an exchange for calls that make no chat, and clean up after it."""
         exchange = self.exchange(keep=True)
         with self.guard(exchange):
-            return function(exchange)
+            yield exchange
 
     def send(self, make_call: Callable[[Surface], Call[_T]]) -> _T:
         """Send one call."""
-        return self.run(lambda exchange: exchange.send(make_call(exchange.surface)))
+        with self.exchanging() as exchange:
+            return exchange.send(make_call(exchange.surface))
 
     def start(
         self, exchange: Exchange, question: Question, post_prompt: Callable[[Exchange, str], tuple[str, str]]
@@ -216,7 +217,8 @@ class Engine:
 
     def _open_events(self, exchange: Exchange, chat_id: str, message_id: str) -> Body:
         try:
-            return exchange.open(exchange.surface.open_events(chat_id, message_id))
+            body: Body = exchange.send(exchange.surface.open_events(chat_id, message_id))
+            return body
         except Interrupted:
             raise
         except TransportError as error:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import contextlib
+import itertools
 import logging
 import math
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from oa_client._calls.cleanup import GRACE, Cleanup, finish_all
 from oa_client._calls.clock import Clock, pauses
-from oa_client._calls.retry import Retry
+from oa_client._calls.retry import pause_before
+from oa_client._calls.signing import send_signed
 from oa_client._calls.workers import NoThread, Workers
-from oa_client._net.body import Body
 from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._net.transport import Transport
-from oa_client._values.errors import APIError, BusyError, OAError, TransportTimeout
+from oa_client._values.errors import APIError, BusyError, OAError, TransportError, TransportTimeout
 from oa_client._values.fork import forget_in_children
 from oa_client._values.timeout import Timeout
 from oa_client._wire.call import Call
@@ -42,7 +43,7 @@ class Exchange:
     Args:
         transport: to the server.
         timeout: limits of each call and of all together.
-        retry: for calls that may be repeated.
+        max_retries: how often a call may be repeated.
         cleanup: takes the chat if it cannot be deleted at the end; None keeps the chat.
 
     Attributes:
@@ -57,7 +58,7 @@ class Exchange:
             it is an error if the chat of a complete answer cannot be deleted.
     """
 
-    def __init__(self, transport: Transport, timeout: Timeout, retry: Retry, cleanup: Cleanup | None) -> None:
+    def __init__(self, transport: Transport, timeout: Timeout, max_retries: int, cleanup: Cleanup | None) -> None:
         self.transport = transport
         self.timeout = timeout
         self.clock = Clock(timeout)
@@ -68,7 +69,7 @@ class Exchange:
         self.was_refused = False
         self.was_busy = False
         self.is_strict = False
-        self._retry = retry
+        self._max_retries = max_retries
         self._cleanup = cleanup
         self._chat_is_ours = cleanup is not None
         self._is_creating = False
@@ -129,8 +130,31 @@ class Exchange:
         return self.chat_id
 
     def send(self, call: Call[_T]) -> _T:
-        """Send a call, again if that is safe; errors as `Transport.send`."""
-        return self._run(call, lambda: self.transport.send(call, self._limits(), self.interrupt))
+        """
+        Send a call, and again while that is safe and may help.
+
+        Raises:
+            OAError: what `Transport.send` raised the last time. If the clock cut the call short, that limit is named.
+        """
+        for repetition in itertools.count(1):
+            # Each attempt and each wait counts before the next one gets what is left.
+            self.clock.check()
+            try:
+                with self.clock.waiting():
+                    return send_signed(self.transport, call, self._limits(), self.interrupt)
+            except (APIError, TransportError) as error:
+                if isinstance(error, BusyError):
+                    self.was_busy = True
+                elif isinstance(error, TransportTimeout):
+                    self.clock.check()
+                pause = pause_before(repetition, call, error) if repetition <= self._max_retries else None
+                if pause is None or pause >= self.clock.left:
+                    raise
+                _log.info("%s; try %d of %d in %.1f s", error, repetition + 1, self._max_retries + 1, pause)
+                with self.clock.waiting():
+                    if self.interrupt.wait(pause):
+                        raise
+        raise AssertionError("the loop has no end")  # for type checkers
 
     def send_late(self, call: Call[_T], limit: float | None = None) -> _T:
         """
@@ -141,13 +165,8 @@ class Exchange:
             limit: seconds to connect, and for the answer; `LATE_LIMIT` if not given.
         """
         limit = LATE_LIMIT if limit is None else limit
-        timeout = Timeout(connect=limit, read=limit)
         with self.clock.waiting():
-            return self.transport.send(call, timeout, self.interrupt)
-
-    def open(self, call: Call[None]) -> Body:
-        """Open an event stream, again if that is safe; errors as `Transport.open`."""
-        return self._run(call, lambda: self.transport.open(call, self._limits(), self.interrupt))
+            return send_signed(self.transport, call, Timeout(connect=limit, read=limit), self.interrupt)
 
     def wait_until(self, is_so: Callable[[], object]) -> None:
         """
@@ -164,28 +183,6 @@ class Exchange:
             if is_stopped:
                 raise Interrupted("interrupted while another answer was waited for")
             self.clock.check()
-
-    def _run(self, call: Call[Any], send: Callable[[], _T]) -> _T:
-        def note_and_send() -> _T:
-            # Each attempt and each wait counts before the next one gets what is left.
-            self.clock.check()
-            try:
-                with self.clock.waiting():
-                    return send()
-            except BusyError:
-                self.was_busy = True
-                raise
-
-        def wait(seconds: float) -> bool:
-            with self.clock.waiting():
-                return self.interrupt.wait(seconds)
-
-        try:
-            return self._retry.run(call, note_and_send, lambda: self.clock.left, wait)
-        except TransportTimeout:
-            # If the clock cut the call short, that limit is the one to name.
-            self.clock.check()
-            raise
 
     def _limits(self) -> Timeout:
         """Return the limits of one call: what the clock leaves of the user's."""

@@ -9,10 +9,8 @@ not, since its first reader takes the events with it.
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from oa_client._values.errors import APIError, BusyError, ConfigurationError, RateLimitError, TransportError
 from oa_client._wire.call import Call
@@ -22,58 +20,30 @@ FIRST_DELAY = 0.5
 #: seconds; the longest wait. A server that asks for more is not asked again.
 LONGEST_DELAY = 30.0
 
-_T = TypeVar("_T")
-_log = logging.getLogger("oa_client")
 
-
-class Retry:
+def check_max_retries(value: Any) -> int:
     """
-    Repeats calls.
-
-    Args:
-        max_retries: how often a call is repeated; 0 never.
+    Return how often a call may be repeated.
 
     Raises:
-        ConfigurationError: if that is not a whole number of 0 or more.
+        ConfigurationError: if it is not a whole number of 0 or more.
     """
-
-    def __init__(self, max_retries: int) -> None:
-        if not isinstance(max_retries, int) or isinstance(max_retries, bool) or max_retries < 0:
-            raise ConfigurationError(f"max_retries must be a whole number of 0 or more, not {max_retries!r}")
-        self._max_retries = max_retries
-
-    def run(
-        self, call: Call[Any], send: Callable[[], _T], left: Callable[[], float], wait: Callable[[float], bool]
-    ) -> _T:
-        """
-        Send a call, and again while that is safe and may help.
-
-        Args:
-            call: what `send` sends.
-            send: sends it once.
-            left: tells how many seconds a wait may take.
-            wait: waits for so many seconds, and returns whether that was interrupted.
-
-        Raises:
-            OAError: what `send` raised the last time.
-        """
-        delay = FIRST_DELAY
-        for number in range(1, self._max_retries + 1):
-            try:
-                return send()
-            except (APIError, TransportError) as error:
-                pause = _wait(call, error, delay * random.uniform(0.5, 1))  # noqa: S311 - spreads load, hides nothing
-                if pause is None or pause >= left():
-                    raise
-                _log.info("%s; try %d of %d in %.1f s", error, number + 1, self._max_retries + 1, pause)
-                if wait(pause):
-                    raise
-                delay = min(2 * delay, LONGEST_DELAY)
-        return send()
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigurationError(f"max_retries must be a whole number of 0 or more, not {value!r}")
+    return value
 
 
-def _wait(call: Call[Any], error: APIError | TransportError, delay: float) -> float | None:
-    """Return the seconds to wait before the call is sent again, None if it must not be."""
+def pause_before(repetition: int, call: Call[Any], error: APIError | TransportError) -> float | None:
+    """
+    Return the seconds to wait before a call that failed is sent again; None if it must not be.
+
+    Args:
+        repetition: the number of it, from 1 on.
+        call: to be repeated.
+        error: of the last attempt.
+    """
+    delay = min(FIRST_DELAY * 2 ** min(repetition - 1, 16), LONGEST_DELAY)
+    delay *= random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
     if isinstance(error, TransportError):
         return delay if error.is_unsent else None
     if isinstance(error, (RateLimitError, BusyError)) and error.status in (429, 503):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlencode, urlsplit
 
 import requests
@@ -26,13 +26,16 @@ from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
 from oa_client._wire.answers import NotSignedIn
 from oa_client._wire.call import Call
-from oa_client._wire.inference import debug_login
 from oa_client._wire.refusal import error_detail
 
 T = TypeVar("T")
 
 #: bytes; far above any answer but an event stream.
 ANSWER_LIMIT = 64 * 1024 * 1024
+
+_HEADERS = {"Accept": "application/json"}
+# Compressed events would come in lumps.
+_STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 
 
 class _Signature(requests.auth.AuthBase):
@@ -117,7 +120,9 @@ class Transport:
 
     def send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
         """
-        Send a call and return what its answer says; a debug login is renewed if that is due.
+        Send a call once, and return what its answer says: for an event stream, its body as it comes.
+
+        The body is empty if the server says 204.
 
         Raises:
             APIError: if the server answers with an error.
@@ -126,20 +131,25 @@ class Transport:
             ConfigurationError: if the body is too long to send.
             Interrupted: if the interrupt is fired.
         """
-        return self._signed(lambda limits: self._send(call, limits, interrupt), call, timeout, interrupt)
-
-    def _send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
         # Of an event stream that goes on afterwards, if there is one.
         outer = interrupt.socket
+        events: Body | None = None
         try:
-            response = self._request(call, timeout, interrupt, {"Accept": "application/json"})
+            response = self._request(call, timeout, interrupt)
             try:
-                body = self._read(response, call, interrupt)
+                if call.is_stream and 200 <= response.status_code < 300:
+                    events = self._open(response, call, interrupt)
+                    return cast(T, events)
+                return self._answer(response, self._read(response, call, interrupt), call)
             finally:
-                response.close()
+                if events is None:
+                    response.close()
         finally:
-            interrupt.attach(outer)
+            if events is None:
+                interrupt.attach(outer)
             interrupt.deadline = math.inf
+
+    def _answer(self, response: requests.Response, body: bytes, call: Call[T]) -> T:
         if not 200 <= response.status_code < 300:
             raise self._failures.refusal(response, body, call)
         data = self._load_json(body, call, response)
@@ -157,52 +167,18 @@ class Transport:
             self.target.credentials.renew_session(response.cookies, result.expires_at)
         return result
 
-    def open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
-        """
-        Send a call and return the body of its answer as it comes; errors as `send`.
-
-        Returns:
-            the body; empty if the server says 204.
-        """
-        return self._signed(lambda limits: self._open(call, limits, interrupt), call, timeout, interrupt)
-
-    def _open(self, call: Call[None], timeout: Timeout, interrupt: Interrupt) -> Body:
-        # Compressed events would come in lumps.
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        response = self._request(call, timeout, interrupt, headers)
-        try:
-            if not 200 <= response.status_code < 300:
-                raise self._failures.refusal(response, self._read(response, call, interrupt), call)
-            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if kind == "text/html":
-                raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
-            self._has_worked(call)
-            interrupt.deadline = math.inf
-            return Body.of(response, interrupt, lambda error: self._failures.translate(error, call, False))
-        except BaseException:
-            response.close()
-            interrupt.detach()
-            raise
+    def _open(self, response: requests.Response, call: Call[Any], interrupt: Interrupt) -> Body:
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind == "text/html":
+            raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
+        self._has_worked(call)
+        return Body.of(response, interrupt, lambda error: self._failures.translate(error, call, False))
 
     def _has_worked(self, call: Call[Any]) -> None:
         if not call.is_public and self.target.credentials:
             self.target.credentials.has_worked = True
 
-    def _signed(self, send: Callable[[Timeout], T], call: Call[Any], timeout: Timeout, interrupt: Interrupt) -> T:
-        """Send a call, with a login that is renewed if need be; not beside an event stream, whose reader would wait."""
-        credentials = self.target.credentials
-        if not credentials.is_renewable or call.is_public or interrupt.socket is not None:
-            return send(timeout)
-        started = monotonic()
-        return credentials.run(
-            lambda: send(_after(timeout, started)),
-            lambda name: self._send(debug_login(name), _after(timeout, started), interrupt),
-            lambda: interrupt.fired,
-        )
-
-    def _request(
-        self, call: Call[Any], timeout: Timeout, interrupt: Interrupt, headers: Mapping[str, str]
-    ) -> requests.Response:
+    def _request(self, call: Call[Any], timeout: Timeout, interrupt: Interrupt) -> requests.Response:
         if interrupt.fired:
             interrupted = Interrupted(f"{call.method} {call.path} was interrupted before it was sent")
             interrupted.is_unsent = True
@@ -211,7 +187,7 @@ class Transport:
         limits = (timeout.connect, timeout.read)
         interrupt.deadline = math.inf
         try:
-            prepared = self._prepare(call, headers, data)
+            prepared = self._prepare(call, _STREAM_HEADERS if call.is_stream else _HEADERS, data)
             prepared.hooks["response"].append(_keep_redirect)
             with operation(interrupt):
                 response = self._session.send(
@@ -331,13 +307,6 @@ def _check_proxy(proxy: str) -> str:
     ):
         raise ConfigurationError(problem)
     return proxy
-
-
-def _after(timeout: Timeout, started: float) -> Timeout:
-    """Return limits less the time that has passed since."""
-    spent = monotonic() - started
-    connect, read = (None if limit is None else max(limit - spent, 0.001) for limit in (timeout.connect, timeout.read))
-    return Timeout(connect=connect, read=read)
 
 
 def _secrets(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:

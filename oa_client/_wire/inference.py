@@ -85,7 +85,7 @@ class Inference:
         path, body = f"{_message_path(chat_id, message_id)}/reports", {"report_type": report_type, "reason": reason}
         return Call("POST", path, ignore_body, body=body, on_failure=NO_ANSWER)
 
-    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
+    def open_events(self, chat_id: str, message_id: str) -> Call[Any]:
         return Call("GET", f"{_message_path(chat_id, message_id)}/events", ignore_body, is_stream=True)
 
     def list_models(self) -> Call[list[ModelInfo]]:

@@ -64,8 +64,8 @@ class Surface(Protocol):
     def report(self, chat_id: str, message_id: str, report_type: str, reason: str) -> Call[None]:
         """Report a message: spam, offensive or feedback."""
 
-    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
-        """Open the event stream of an assistant message."""
+    def open_events(self, chat_id: str, message_id: str) -> Call[Any]:
+        """Open the event stream of an assistant message; its body."""
 
     def list_models(self) -> Call[list[ModelInfo]]:
         """List the models."""

@@ -86,7 +86,7 @@ class Website:
             "behind it (token=) takes reports"
         )
 
-    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
+    def open_events(self, chat_id: str, message_id: str) -> Call[Any]:
         query = ids(chat_id=chat_id, message_id=message_id)
         return Call("GET", "/api/chat/events", ignore_body, query, is_stream=True)
 
@@ -113,5 +113,5 @@ class Website:
 class OriginalWebsite(Website):
     """The website as the gpt4free provider calls it: the events by POST, which the website takes as well."""
 
-    def open_events(self, chat_id: str, message_id: str) -> Call[None]:
+    def open_events(self, chat_id: str, message_id: str) -> Call[Any]:
         return replace(super().open_events(chat_id, message_id), method="POST")
