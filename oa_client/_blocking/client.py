@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import requests
 from oa_client._accounts.cookies import Cookies
 from oa_client._accounts.credentials import TrustedClient
 from oa_client._accounts.store import Store
-from oa_client._accounts.target import Target, find_target
+from oa_client._accounts.target import find_target
 from oa_client._blocking.chat import Chat, ignore
 from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import DEADLINE
@@ -23,6 +23,7 @@ from oa_client._calls.retry import check_max_retries
 from oa_client._chats.listing import ChatList, Walk
 from oa_client._net.transport import Transport
 from oa_client._values.errors import ConfigurationError, NotFoundError
+from oa_client._values.hidden import Hidden
 from oa_client._values.message import Message
 from oa_client._values.model import ModelInfo
 from oa_client._values.options import AnswerOptions, merge_options, name_options
@@ -115,23 +116,9 @@ class Client:
         secrets: dict[str, Any] = {"cookies": cookies, "token": token, "headers": headers, "session": session}
         if proxy is not None:
             (secrets if "@" in str(proxy) else self._settings)["proxy"] = proxy
-        given = {name: value for name, value in secrets.items() if value is not None}
-
-        def secrets_now() -> dict[str, Any]:
-            if cookies is None or target is None or not target.credentials.is_renewed:
-                return given
-            return {**given, "cookies": target.credentials.login.cookies}
-
-        # In a closure, where neither a repr nor a debugger or an error reporter looks.
-        self._secrets: Callable[[], dict[str, Any]] = secrets_now
-
-        kind = self._transport
-
-        # Not a partial(), whose repr shows the headers.
-        def make_transport(target: Target) -> Transport:
-            return kind(target, headers=headers, proxy=proxy, session=session)
-
-        self._engine = Engine(target, make_transport, limits, max_retries, serialize)
+        self._secrets = Hidden({name: value for name, value in secrets.items() if value is not None})
+        connection = Hidden({"headers": headers, "proxy": proxy, "session": session})
+        self._engine = Engine(target, self._transport, connection, limits, max_retries, serialize)
         if target is not None:
             target.warn_if_exposed(2, headers or ())
 
@@ -387,7 +374,13 @@ class Client:
             with_credentials: also those that are secret or may hold secrets: cookies, token, headers, session, and a
                 proxy with a password.
         """
-        return {**self._settings, **self._secrets()} if with_credentials else dict(self._settings)
+        settings = dict(self._settings)
+        if with_credentials:
+            settings.update(self._secrets.value)
+            target = self._engine.target
+            if "cookies" in settings and target is not None and target.credentials.is_renewed:
+                settings["cookies"] = target.credentials.login.cookies
+        return settings
 
     def __copy__(self) -> Client:
         made = type(self)(**self.settings(with_credentials=True))
@@ -399,7 +392,7 @@ class Client:
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (type(self), self.settings(), tuple(self._secrets()) or self._engine.missing)
+        return _unpickle, (type(self), self.settings(), tuple(self._secrets.value) or self._engine.missing)
 
 
 def closing_time(timeout: float | None) -> float:

@@ -11,6 +11,7 @@ from oa_client._accounts.target import Target, check_url, origin_name, signed_ta
 from oa_client._calls.engine import Engine
 from oa_client._net.transport import Transport
 from oa_client._values.errors import AuthError, ConfigurationError, OAError, reworded
+from oa_client._values.hidden import Hidden
 from oa_client._values.question import check_name
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
@@ -60,7 +61,7 @@ def login(
     else:
         target = Target(url, Inference(), Credentials(Login(username=username)))
     target.warn_if_exposed(stacklevel=2)
-    engine = Engine(target, Transport, Timeout(), MAX_RETRIES, serialize=False)
+    engine = Engine(target, Transport, Hidden({}), Timeout(), MAX_RETRIES, serialize=False)
     try:
         if username is not None:
             target.credentials.renew_token(_log_in(engine, username))

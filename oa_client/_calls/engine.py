@@ -25,6 +25,7 @@ from oa_client._net.transport import Transport
 from oa_client._values.argument import did_you_mean
 from oa_client._values.errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError, reworded
 from oa_client._values.fork import forget_in_children
+from oa_client._values.hidden import Hidden
 from oa_client._values.model import ModelInfo
 from oa_client._values.plugin import Plugin
 from oa_client._values.question import Question
@@ -61,7 +62,8 @@ class Engine:
 
     Args:
         target: the server; None is the local one, which is started with the first call.
-        make_transport: connects to it.
+        transport: the class that connects to it.
+        connection: its other arguments.
         timeout: limits of each exchange.
         max_retries: how often a call may be repeated.
         serialize: whether to ask for an answer only when no other is pending.
@@ -75,7 +77,8 @@ class Engine:
     def __init__(
         self,
         target: Target | None,
-        make_transport: Callable[[Target], Transport],
+        transport: type[Transport],
+        connection: Hidden[dict[str, Any]],
         timeout: Timeout,
         max_retries: int,
         serialize: bool,
@@ -83,7 +86,8 @@ class Engine:
         self.target = target
         self.workers = Workers()
         self.missing: tuple[str, ...] = ()
-        self._make_transport = make_transport
+        self._transport = transport
+        self._connection = connection
         self._timeout = timeout
         self._max_retries = max_retries
         self._serialize = serialize
@@ -114,7 +118,7 @@ class Engine:
                 is_own = self.target is None
                 if self.target is None:
                     self.target = _local_target()
-                transport = self._make_transport(self.target)
+                transport = self._transport(self.target, **self._connection.value)
                 self._link = _Link(transport, Cleanup(transport, is_own))
             return self._link
 
