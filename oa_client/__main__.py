@@ -1,4 +1,4 @@
-"""The `oa-client` command; what it does is in `_cli`, which needs an extra."""
+"""The `oa-client` command; what it does is in `_command`, which needs an extra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Run the command and return its exit status; without its extra say how to get that."""
     try:
-        from oa_client._command.cli import run
+        from oa_client._command import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from oa_client import Client, __main__
-from oa_client._command.cli import INTERRUPT_TIMEOUT, _Interruptible, run
+from oa_client._command import INTERRUPT_TIMEOUT, _Interruptible, run
 from oa_client._command.terminal import on_enter
 from oa_client.local import LocalServer
 from tests.local.upstream import UpstreamDouble
@@ -550,7 +550,7 @@ def test_command_without_its_extra_says_how_to_get_it(
 ) -> None:
     """Without click the command prints the pip line that brings it."""
     monkeypatch.setitem(sys.modules, "click", None)
-    monkeypatch.delitem(sys.modules, "oa_client._command.cli")
+    monkeypatch.delitem(sys.modules, "oa_client._command")
 
     assert __main__.main() == 2
     assert "pip install 'oa-client[local]', or 'oa-client[cli]'" in capsys.readouterr().err
@@ -561,7 +561,7 @@ def test_local_server_without_its_extra_says_how_to_get_it(command: str) -> None
     """Where starlette and the others are not installed, the commands print the pip line that brings them."""
     program = (
         "import sys; sys.modules.update(dict.fromkeys(['platformdirs', 'starlette', 'uvicorn', 'xllamacpp']));"
-        "from oa_client._command.cli import run; sys.exit(run(sys.argv[1:]))"
+        "from oa_client._command import run; sys.exit(run(sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *command.split()], capture_output=True, text=True, timeout=60, check=False

@@ -13,7 +13,7 @@ import pytest
 
 from oa_client._accounts.store import Store
 from oa_client._accounts.target import origin_name
-from oa_client._command.cli import run
+from oa_client._command import run
 from tests.accounts import SESSION, AccountScript
 from tests.scripted import Surface, json_response, reply
 

@@ -108,7 +108,7 @@ def test_chat_that_is_to_be_deleted_in_mid_answer() -> None:
 def test_ask_whose_reader_leaves() -> None:
     """`oa-client ask | head` ends with the answer that nobody reads, and says nothing about the chat."""
     program = STAND_IN.replace("cancelled.wait()", "yield from map(str, range(10**6))") + (
-        "from oa_client._command.cli import run\nsys.exit(run(['ask', 'Hi']))\n"
+        "from oa_client._command import run\nsys.exit(run(['ask', 'Hi']))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
