@@ -20,7 +20,8 @@ import pytest
 import requests
 
 from oa_client import Client, __main__
-from oa_client._command import INTERRUPT_TIMEOUT, _Interruptible, run
+from oa_client._command import run
+from oa_client._command.ask import INTERRUPT_TIMEOUT, InterruptibleClient
 from oa_client._command.terminal import on_enter
 from oa_client.local import LocalServer
 from tests.local.upstream import UpstreamDouble
@@ -244,7 +245,7 @@ def test_how_long_a_broken_off_command_stays(
     """Less long than a program that closes its client, as somebody waits for the shell; what is left is named."""
     closed = []
 
-    class Noted(_Interruptible):
+    class Noted(InterruptibleClient):
         def close(self, *timeout: float | None) -> tuple[str, ...]:
             closed.append(timeout)
             return super().close(0)

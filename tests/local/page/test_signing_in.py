@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
-from oa_client._command import _file_to_page
+from oa_client._command.serve import _file_to_page
 from oa_client.local import LocalServer
 from tests.local.page.visitor import Visitor
 

@@ -1,0 +1,12 @@
+"""Who somebody is, in a few words."""
+
+from __future__ import annotations
+
+from oa_client._command.output import printable
+from oa_client._values.user import User
+
+
+def describe(user: User) -> str:
+    """Return a user's name, or what else is known of them, and their role."""
+    name = user.name or user.email or user.id or "somebody without a name"
+    return printable(f"{name} ({user.role})" if user.role else name)
