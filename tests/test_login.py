@@ -622,7 +622,7 @@ def test_what_is_kept_is_plain(inference: AccountScript) -> None:
     oa_client.login(inference.url, token="t")
     file = Path(os.environ["XDG_CONFIG_HOME"], "oa-client", "credentials.json")
 
-    assert {inference.url: {"token": "t"}} == json.loads(file.read_text())
+    assert {inference.url: {"token": "t", "url": inference.url}} == json.loads(file.read_text())
 
 
 @pytest.mark.parametrize("surface", ["inference", "website"])

@@ -75,6 +75,19 @@ def test_a_login_each(store: Store) -> None:
     assert (None, Login(token="b")) == (store.read(ORIGIN), store.read(OTHER))
 
 
+def test_addresses(store: Store) -> None:
+    """The address of each login is known as it was given, also when the login is renewed; else it is the origin."""
+    old, new = Login(token="a"), Login(token="b")
+    assert store.urls() == []
+    store.write(ORIGIN, old, "https://oa.example/below")
+    store.write(OTHER, old)
+    for origin in (ORIGIN, OTHER):
+        store.replace(origin, old, new)
+
+    assert store.urls() == [OTHER, "https://oa.example/below"]
+    assert (new, new) == (store.read(ORIGIN), store.read(OTHER))
+
+
 def test_nothing_is_kept(store: Store, home: Path) -> None:
     """Reading and removing what is not there makes no folder."""
     assert (None, False) == (store.read(ORIGIN), store.remove(ORIGIN))

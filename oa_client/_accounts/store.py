@@ -48,16 +48,22 @@ class Store:
         entry = self._load().get(origin)
         return None if entry is None else self._login(origin, entry)
 
-    def write(self, origin: str, login: Login) -> None:
-        """Keep a login in place of what is kept for the origin."""
+    def urls(self) -> list[str]:
+        """Return the address of each login that is kept, as the user gave it: a path belongs to it."""
+        return [_url(origin, entry) for origin, entry in sorted(self._load().items())]
+
+    def write(self, origin: str, login: Login, url: str = "") -> None:
+        """Keep a login, and the address that it was made at, in place of what is kept for the origin."""
         with self._changing() as entries:
-            entries[origin] = _entry(login)
+            entries[origin] = _entry(login, url)
 
     def replace(self, origin: str, old: Login, new: Login) -> None:
         """Keep a login in place of another one, if that is still kept: the user may have logged out, or in anew."""
         with self._changing() as entries:
-            if entries.get(origin) == _entry(old):
-                entries[origin] = _entry(new)
+            entry = entries.get(origin)
+            url = _url("", entry)
+            if entry == _entry(old, url):
+                entries[origin] = _entry(new, url)
 
     def remove(self, origin: str) -> bool:
         """Forget the login of an origin; return whether there was one."""
@@ -153,11 +159,17 @@ class Store:
         return ConfigurationError(f"{error.filename or self._path} cannot be {what}: {error.strerror}")
 
 
-def _entry(login: Login) -> dict[str, Any]:
+def _url(origin: str, entry: Any) -> str:
+    url = entry.get("url") if isinstance(entry, dict) else None
+    return url if isinstance(url, str) else origin
+
+
+def _entry(login: Login, url: str) -> dict[str, Any]:
     if isinstance(login.token, TrustedClient):
         entry = {"trusted_client": asdict(login.token), **asdict(replace(login, token=None))}
     else:
         entry = asdict(login)
+    entry["url"] = url
     return {name: value for name, value in entry.items() if value}
 
 

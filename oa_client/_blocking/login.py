@@ -70,7 +70,7 @@ def login(
         user = engine.send(lambda surface: surface.whoami() if cookies is None else surface.refresh())
     finally:
         engine.close(0)
-    Store(os.environ).write(origin_name(url), target.credentials.login)
+    Store(os.environ).write(origin_name(url), target.credentials.login, url)
     return user
 
 
