@@ -21,7 +21,7 @@ import requests
 
 from oa_client import Client, __main__
 from oa_client._command import run
-from oa_client._command.ask import INTERRUPT_TIMEOUT, InterruptibleClient
+from oa_client._command.connection import INTERRUPT_TIMEOUT, CommandClient
 from oa_client._command.terminal import on_enter
 from oa_client.local import LocalServer
 from tests.local.upstream import UpstreamDouble
@@ -41,7 +41,7 @@ def start(*arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[s
     return subprocess.Popen(
         [*COMMAND, *arguments],
         env={**os.environ, **environment},
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -87,15 +87,6 @@ def test_ask_prints_tokens_as_they_come(script: OpenAssistantScript) -> None:
     assert (first, rest, process.returncode) == (b"Hello", " world\n", 0), errors
 
 
-def test_ask_reads_standard_input(script: OpenAssistantScript) -> None:
-    """`ask -` takes the question from standard input."""
-    with start("ask", "-", environment=variables(script)) as process:
-        out, _ = process.communicate("a long question", timeout=60)
-
-    (content,) = [request.json()["content"] for request in script.requests if "prompter" in request.path]
-    assert (content, out) == ("a long question", "Hello world\n")
-
-
 def test_ask_keeps_control_characters_from_the_terminal(
     script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +97,7 @@ def test_ask_keeps_control_characters_from_the_terminal(
 
     run(["ask", "Hi"])
 
-    assert capsys.readouterr().out == "a�[2Jb\nc\td�\n"
+    assert capsys.readouterr().out == "a\\x1b[2Jb\nc\td\\x9b\n"
 
 
 def test_ask_says_if_the_final_text_is_another(
@@ -133,7 +124,7 @@ def test_error_is_one_line_on_stderr(
 
     out, err = capsys.readouterr()
     assert (status, out) == (1, "")
-    assert err.endswith("oa-client: out of \N{REPLACEMENT CHARACTER}[2Jmemory\n")
+    assert err.endswith("oa-client: out of \\x1b[2Jmemory\n")
     assert "secret" not in err
 
 
@@ -172,14 +163,16 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(["ask"], 'give one, or "-" to read it from standard input', id="no question"),
+        pytest.param(["ask"], 'pipe one in, or "-" to read it from standard input', id="no question"),
         pytest.param(["ask", ""], "there is no question", id="empty question"),
         pytest.param(["serve", "--upstream-model", "large"], "needs --upstream", id="no upstream of the model"),
         pytest.param(["serve", "--backend", "openai"], "needs --upstream", id="no upstream"),
         pytest.param(["serve", "--backend", "lorem", "--model", "x"], "takes no --model", id="another's option"),
         pytest.param(["logout", "oa.example.org"], "URL is not", id="argument"),
         pytest.param(["login", "oa.example.org", "--user", "ada"], "mean https://oa.example.org?", id="no scheme"),
-        pytest.param(["whoami"], "no address: give a URL", id="no address"),
+        pytest.param(["chats", "delete", "c1"], "no address: give --server URL", id="no address for chats"),
+        pytest.param(["ask", "--server", "oa.example.org", "Hi"], "--server is not", id="option"),
+        pytest.param(["whoami"], "no address: give a URL, set $OA_BASE_URL, or sign in", id="no address"),
     ],
 )
 def test_wrong_usage_is_told_in_words_of_the_command(
@@ -194,10 +187,11 @@ def test_wrong_usage_is_told_in_words_of_the_command(
 
 
 def test_standard_input_that_is_no_text(script: OpenAssistantScript) -> None:
-    """Whatever the locale makes of it, `ask -` says so in one line, and asks nothing."""
-    for locale in ("C.UTF-8", "C"):
+    """Whatever the locale makes of it, the command says so in one line, and asks nothing."""
+    commands = (["ask", "-"], ["ask", "Hi"], ["login", script.url, "--token", "-"])
+    for locale, command in (*(("C.UTF-8", command) for command in commands), ("C", commands[0])):
         done = subprocess.run(
-            [*COMMAND, "ask", "-"],
+            [*COMMAND, *command],
             env={**os.environ, **variables(script), "LC_ALL": locale},
             input=b"\xff\xfe",
             capture_output=True,
@@ -245,7 +239,7 @@ def test_how_long_a_broken_off_command_stays(
     """Less long than a program that closes its client, as somebody waits for the shell; what is left is named."""
     closed = []
 
-    class Noted(InterruptibleClient):
+    class Noted(CommandClient):
         def close(self, *timeout: float | None) -> tuple[str, ...]:
             closed.append(timeout)
             return super().close(0)
@@ -258,7 +252,24 @@ def test_how_long_a_broken_off_command_stays(
             raise error
 
     assert closed == waits
-    assert capsys.readouterr().err.endswith("oa-client: left on the server: chat c1\n")
+    assert "oa-client: left on the server: chat c1; " in capsys.readouterr().err
+
+
+def test_second_interrupt_names_the_chat(script: OpenAssistantScript, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C while the chat is being deleted ends that, and names it."""
+
+    class Impatient(CommandClient):
+        def close(self, timeout: float | None = None) -> tuple[str, ...]:
+            if timeout == INTERRUPT_TIMEOUT:
+                raise KeyboardInterrupt
+            return super().close(timeout)
+
+    script.message_state = "in_progress"
+    with contextlib.suppress(KeyboardInterrupt), Impatient(script.url, **script.credentials) as client:
+        client.stream("Hi").close()
+        raise KeyboardInterrupt
+
+    assert "oa-client: left on the server: chat c1; " in capsys.readouterr().err
 
 
 def test_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from oa_client import login
 from oa_client._accounts.store import Store
 from oa_client._accounts.target import origin_name
 from oa_client._command import run
@@ -120,6 +121,17 @@ def test_nobody_who_can_be_asked(option: list[str]) -> None:
     assert "--token - or --cookie - reads the secret" in done.stderr
 
 
+@pytest.mark.parametrize(("option", "words"), [([], "nobody can be asked"), (["--token", "-"], "holds no secret")])
+def test_login_without_standard_input(
+    option: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it is closed, `login` says what is missing."""
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert run(["login", "https://oa.example", *option]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_login_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--cookies` takes a file of cookies."""
     file = tmp_path / "cookies.json"
@@ -132,9 +144,8 @@ def test_login_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_login_with_a_name(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--user` logs in by a name alone, and `ask` then needs no credential; `logout` ends that."""
-    with AccountScript("inference") as script, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OA_BASE_URL", script.url)
+    """`--user` logs in by a name alone, and `ask` then needs neither address nor credential; `logout` ends that."""
+    with AccountScript("inference") as script:
         outcomes = [run(["login", script.url, "--user", "ada"]), run(["ask", "Hi"]), run(["whoami"])]
         outcomes += [run(["logout", script.url]), run(["logout", script.url])]
 
@@ -149,6 +160,65 @@ def test_login_with_a_name(capsys: pytest.CaptureFixture[str]) -> None:
         assert Store(os.environ).read(origin_name(script.url)) is None
 
 
+@pytest.mark.parametrize("command", [["ask", "Hi"], ["models"], ["whoami"], ["chats", "delete", "c1"]])
+def test_several_logins(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """With logins at several servers nothing is asked; they are listed as they were given, with how to name one."""
+    with AccountScript("website") as website, AccountScript("inference") as inference:
+        website_url, given = f"{website.url}/below", f"{website.url}/below/"
+        website.routes["GET /below/api/auth/session"] = website.session(SESSION)
+        login(given, cookies="x")
+        login(inference.url, token="t")
+        for script in (website, inference):
+            script.requests.clear()
+
+        assert run(command) == 2
+        err = capsys.readouterr().err
+        assert all(url in err for url in (website_url, inference.url))
+        assert "URL, or set $OA_BASE_URL" in err
+        assert [*website.requests, *inference.requests] == []
+
+
+@pytest.mark.parametrize("place", ["option", "environment"])
+def test_one_of_several_logins(
+    script: AccountScript, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server that is named is asked, with the login that is kept for it."""
+    with AccountScript("inference") as other:
+        login(other.url, token="t")
+        login(script.url, **script.credentials)
+        other.requests.clear()
+        if place == "environment":
+            monkeypatch.setenv("OA_BASE_URL", script.url)
+
+        assert run(["ask", *(["--server", script.url] if place == "option" else []), "Hi"]) == 0
+        assert capsys.readouterr().out == "Hello world\n"
+        assert other.requests == []
+
+
+def test_only_login_below_a_path(capsys: pytest.CaptureFixture[str]) -> None:
+    """The address that was given to `login` is used, not its origin alone."""
+    with AccountScript("website") as script:
+        script.routes["GET /below/api/auth/session"] = script.session(SESSION)
+        login(f"{script.url}/below", cookies="x")
+
+        assert run(["whoami"]) == 0
+        assert capsys.readouterr().out.startswith(f"Ada (general), {script.url}/below (website)\n")
+
+
+def test_login_beside_a_credential_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A credential without an address is sent nowhere, not even to the only server where the user is signed in."""
+    with AccountScript("inference") as script:
+        login(script.url, token="t")
+        script.requests.clear()
+        monkeypatch.setenv("OA_TOKEN", "secret")
+
+        assert run(["ask", "Hi"]) == 1
+        assert "$OA_TOKEN is given without an address" in capsys.readouterr().err
+        assert script.requests == []
+
+
 def test_whoami_of_a_website(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`whoami URL` prints name, role and server, and when the session ends, without control characters."""
     with AccountScript("website") as script:
@@ -159,7 +229,7 @@ def test_whoami_of_a_website(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
         assert run(["whoami", script.url]) == 0
         assert capsys.readouterr().out.splitlines() == [
-            f"ada\N{REPLACEMENT CHARACTER}[2J@oa.example, {script.url} (website)",
+            f"ada\\x1b[2J@oa.example, {script.url} (website)",
             "The session ends at 2100-01-01 00:00 UTC.",
         ]
 

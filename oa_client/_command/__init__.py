@@ -6,15 +6,15 @@ Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from oa_client._command import output
 from oa_client._command.ask import ask
+from oa_client._command.chats import chats
+from oa_client._command.group import Group
 from oa_client._command.login import login
 from oa_client._command.logout import logout
 from oa_client._command.models import models
-from oa_client._command.output import printable
 from oa_client._command.serve import serve
 from oa_client._command.setup import setup
 from oa_client._command.whoami import whoami
@@ -23,6 +23,7 @@ from oa_client._values.errors import OAError
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line (`sys.argv` if None) and return its exit status."""
+    output.prepare()
     try:
         return int(cli.main(arguments, prog_name="oa-client", standalone_mode=False) or 0)
     except click.UsageError as error:
@@ -33,32 +34,24 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         problem = error.format_message()
     except OAError as error:
-        problem = printable(str(error))
+        problem = str(error)
     except OSError as error:
         problem = error.strerror or str(error)
-        _check_output()
-    click.echo(f"oa-client: {problem}", err=True)
+        output.check()
+    output.complain(problem)
     return 1
 
 
-def _check_output() -> None:
-    """Keep Python from writing at its end, with a traceback, what cannot be written: the disk may be full."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        sys.stdout = None  # as where there is none
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="oa-client")
 def cli() -> None:
     """
     Talk to an Open-Assistant server, or run a small one here.
 
-    $OA_BASE_URL names the server; `login`, or $OA_TOKEN (inference server) or $OA_COOKIE (website), signs in. Without
-    an address, a local server with a small demo model answers.
+    --server or $OA_BASE_URL names the server; `login`, or $OA_TOKEN (inference server) or $OA_COOKIE (website), signs
+    in. Without an address that is where you are signed in; else a local server with a small demo model answers.
     """
 
 
-for _command in (ask, models, login, logout, whoami, serve, setup):
+for _command in (ask, chats, models, login, logout, whoami, serve, setup):
     cli.add_command(_command)

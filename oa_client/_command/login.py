@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from oa_client._blocking.login import login as sign_in
-from oa_client._command.address import url as check
+from oa_client._command import input
+from oa_client._command.connection import check_address
 from oa_client._command.user import describe
 
 #: The value of an option that is given without one.
@@ -25,12 +25,16 @@ def _secret(context: click.Context, option: click.Parameter, value: str | None) 
         raise click.BadParameter(
             f"a secret is no argument: {name} alone, after the URL, asks for it; {name} - reads it from standard input"
         )
-    text = sys.stdin.readline() if value == "-" else _prompt(str(option.name).capitalize(), hide_input=True)
-    return text.strip()
+    if value != "-":
+        return _prompt(str(option.name).capitalize(), hide_input=True).strip()
+    secret = input.read(line=True).strip()
+    if not secret:
+        raise click.UsageError("standard input holds no secret")
+    return secret
 
 
 def _prompt(words: str, **options: Any) -> str:
-    if not sys.stdin.isatty():
+    if not input.is_terminal():
         raise click.UsageError(
             "standard input is no terminal, so nobody can be asked: --token - or --cookie - reads the secret from it"
         )
@@ -38,7 +42,7 @@ def _prompt(words: str, **options: Any) -> str:
 
 
 @click.command()
-@click.argument("url", callback=check)
+@click.argument("url", callback=check_address)
 @click.option(
     *("--token", "token"),
     is_flag=False,

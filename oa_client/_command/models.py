@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from oa_client._blocking.client import Client
-from oa_client._command.output import printable
+from oa_client._command import output
+from oa_client._command.connection import CommandClient, find_server, server_option
 
 
 @click.command()
-def models() -> None:
+@server_option
+def models(server: str | None) -> None:
     """Print the names of the models that can answer, and what the server says of them."""
-    with Client() as client:
+    output.require()
+    with CommandClient(find_server(server)) as client:
         for model in client.list_models():
-            click.echo(printable(f"{model.name}  {model.description}".rstrip()))
+            click.echo(output.one_line(f"{model.name}  {model.description}".rstrip()))

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from oa_client._command.output import printable
+from oa_client._command.output import complain, one_line
 from oa_client._command.terminal import on_enter
 
 
@@ -109,13 +109,13 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
         with server:
             for warning in warned:
                 if warning.category is UserWarning:  # ours; libraries' own are for programmers
-                    click.echo(f"oa-client: {warning.message}", err=True)
+                    complain(str(warning.message))
             if server.is_exposed:
-                click.echo(_describe_exposure(server, options["host"]), err=True)
+                complain(_describe_exposure(server, options["host"]))
             click.echo(_describe(server, as_json, shown))
             if not as_json:
                 if options["store"] is not None:
-                    click.echo(f"Chats are kept in {printable(str(Path(options['store']).absolute()))}")
+                    click.echo(f"Chats are kept in {one_line(str(Path(options['store']).absolute()))}")
                 show_page = partial(_show_page, server)
                 show_page()
                 on_enter(show_page, stop)
@@ -126,11 +126,11 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
                 while not stop.wait(1):
                     pass
     except local.LocalServerError as error:
-        raise click.ClickException(printable(str(error))) from error
+        raise click.ClickException(str(error)) from error
     except ValueError as error:
         # Of a backend's options it tells as of arguments.
         words = re.sub(r"(?<=' takes no )\w+|(?<=' needs )\w+", _option, str(error))
-        raise click.UsageError(printable(words)) from error
+        raise click.UsageError(one_line(words)) from error
 
 
 def _option(name: re.Match[str]) -> str:
@@ -152,7 +152,7 @@ def _read_token(file: str | None) -> tuple[str | None, str]:
 def _describe_exposure(server: Any, host: str) -> str:
     port = server.url.rpartition(":")[2]
     return (
-        f"oa-client: other machines can reach this server: {host}, port {port}. It is plain http, so whoever is on "
+        f"other machines can reach this server: {host}, port {port}. It is plain http, so whoever is on "
         "the way can read the chats and the token, and browsers do not say what page a request comes from: one of "
         "another port of this machine can send some for whoever is signed in. Whoever has the token can read, write "
         "and delete all chats of this server, and use its model, and so the time of this machine or the quota of the "
@@ -168,7 +168,7 @@ def _describe(server: Any, as_json: bool, shown: str) -> str:
     # A session of its own is a random one; else both are what the user has given, which is not shown.
     token, cookie = (shown, shown) if session == server.token else (server.token, f"'{name}={session}'")
     return (
-        f"Open-Assistant at {server.url}, answers by {printable(server.model)}. Press Ctrl-C to stop.\n\n"
+        f"Open-Assistant at {server.url}, answers by {one_line(server.model)}. Press Ctrl-C to stop.\n\n"
         f"As inference server:  OA_BASE_URL={server.url} OA_TOKEN={token}\n"
         f"As website:           OA_BASE_URL={server.url} OA_COOKIE={cookie}"
     )

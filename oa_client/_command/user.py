@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from oa_client._command.output import printable
+from oa_client._command.output import one_line
 from oa_client._values.user import User
 
 
 def describe(user: User) -> str:
     """Return a user's name, or what else is known of them, and their role."""
     name = user.name or user.email or user.id or "somebody without a name"
-    return printable(f"{name} ({user.role})" if user.role else name)
+    return one_line(f"{name} ({user.role})" if user.role else name)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from oa_client._blocking.client import Client
-from oa_client._command.address import url as check
+from oa_client._command import output
+from oa_client._command.connection import CommandClient, check_address, need_server
 from oa_client._command.user import describe
 
 
 @click.command()
-@click.argument("url", required=False, callback=check)
+@click.argument("url", required=False, callback=check_address)
 def whoami(url: str | None) -> None:
-    """Print who is signed in at URL, else at $OA_BASE_URL."""
-    if url is None and not os.environ.get("OA_BASE_URL"):
-        raise click.UsageError("no address: give a URL, or set $OA_BASE_URL")
-    with Client(url) as client:
+    """Print who is signed in at URL; without it at $OA_BASE_URL, else at the only server where a login is kept."""
+    output.require()
+    with CommandClient(need_server(url, "a URL")) as client:
         user = client.whoami()
         click.echo(f"{describe(user)}, {client._place}")
     if user.expires_at is not None:

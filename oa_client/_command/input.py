@@ -1,0 +1,66 @@
+"""What comes in from standard input."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+import threading
+
+import click
+
+from oa_client._command.output import complain
+
+#: seconds without a byte after which the user is told what the command waits for.
+PATIENCE = 2.0
+
+
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
+def read(*, line: bool = False) -> str:
+    """
+    Return all of standard input, or its next line; "" if it is closed.
+
+    Raises:
+        click.ClickException: if it is not text.
+    """
+    if sys.stdin is None:
+        return ""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # In some environments it lets pass what no server can store.
+        sys.stdin.reconfigure(errors="strict")
+    try:
+        return sys.stdin.readline() if line else sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"standard input is not {error.encoding.upper()}") from error
+
+
+def read_piped(is_optional: bool) -> str:
+    """
+    Return what is piped in, or "": nobody types at a terminal here, and a device such as /dev/null holds nothing.
+
+    Args:
+        is_optional: whether the command can do without, so that its user may wonder why it waits.
+    """
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, ValueError, OSError):  # there is none, or it is closed
+        return ""
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)):
+        return ""
+    words = "waiting for standard input, which goes with the question; to ask without it, add: < /dev/null"
+    notice = threading.Timer(PATIENCE, complain, [words])
+    notice.daemon = True
+    if is_optional:
+        notice.start()
+    try:
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.buffer.peek(1)
+        notice.cancel()
+        return read()
+    finally:
+        notice.cancel()
