@@ -1,7 +1,5 @@
 """Run a command and make sure that its output comes piece by piece, as the tokens of an answer do."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -13,7 +11,10 @@ def main() -> int:
     with subprocess.Popen(sys.argv[1:], stdout=write) as process:  # noqa: S603 - CI's own command
         os.close(write)
         pieces = 0
-        while piece := os.read(read, 65536):
+        while True:
+            piece = os.read(read, 65536)
+            if not piece:
+                break
             pieces += 1
             sys.stdout.buffer.write(piece)
             sys.stdout.flush()

@@ -4,8 +4,6 @@ Print the oldest versions that setup.cfg allows, as constraints for pip.
     pip install -c <(python3 scripts/floors.py) -e '.[local,test]'
 """
 
-from __future__ import annotations
-
 import configparser
 import re
 

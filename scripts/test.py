@@ -4,8 +4,6 @@ Set up whatever is missing, and run the tests; arguments go to pytest.
     python3 scripts/test.py
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 
