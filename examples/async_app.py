@@ -1,7 +1,7 @@
 """
 Ask many things at once from one event loop, and give up on what takes too long.
 
-    python examples/async_app.py "Why is the sky blue?" "Why is grass green?"
+    python examples/async_app.py "Why is the sky blue?" "Who wrote Hamlet?"
 
 Asks the server that $OA_BASE_URL and $OA_TOKEN or $OA_COOKIE name, else a local one.
 """
@@ -13,7 +13,7 @@ import sys
 
 from oa_client import AsyncClient, OAError
 
-QUESTIONS = ["Why is the sky blue?", "Why is grass green?", "Why is snow white?"]
+QUESTIONS = ["Why is the sky blue?", "What are the four seasons?", "Who wrote Hamlet?"]
 PATIENCE = 60  # seconds
 
 
@@ -42,10 +42,10 @@ async def main() -> None:
                     raise result
         print("tokens:", sum(result for result in results if isinstance(result, int)))
 
-        chat = await client.create_chat(sampling={"max_new_tokens": 40})
+        chat = await client.create_chat(system_prompt="Answer in one sentence.", sampling={"max_new_tokens": 40})
         try:
-            await chat.ask("My name is Ada.")
-            async for text in chat.stream("What is my name?"):
+            await chat.ask("What is the capital of France?")
+            async for text in chat.stream("And of Italy?"):
                 print(text, end="", flush=True)
             print(f"\n{len(await chat.thread())} messages")
         finally:

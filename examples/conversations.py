@@ -24,15 +24,15 @@ def main() -> None:
         chat = client.create_chat(system_prompt="Answer in one sentence.", sampling={"max_new_tokens": 40})
         try:
             print("Two turns:")
-            chat.ask("My name is Ada.")
-            for text in chat.stream("Which rivers flow through Paris?"):
+            chat.ask("What is the capital of France?")
+            for text in chat.stream("And of Italy?"):
                 print(text, end="", flush=True)
             print()
             show(chat)
 
             print("The second prompt, edited:")
             prompt = chat.thread()[2]
-            chat.edit(prompt, "Which rivers flow through London?").finish()
+            chat.edit(prompt, "And of Spain?").finish()
             show(chat)
 
             print("A second draft of the answer, with the first one selected:")
@@ -41,10 +41,10 @@ def main() -> None:
             chat.select(first)
             print("  the end is the first draft:", chat.thread()[-1] == first != second)
 
-            print("Back to the first question, by the id of the chat:")
+            print("After the answer that the edit replaced, by the id of the chat:")
             again = client.open_chat(chat.id, sampling={"max_new_tokens": 40})
             old_answer = next(message for message in again.messages() if message.parent_id == prompt.id)
-            again.ask("And how long are they?", parent=old_answer)
+            again.ask("And of Germany?", parent=old_answer)
             show(again)
         finally:
             chat.delete()

@@ -12,7 +12,10 @@ import ast
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +24,7 @@ import nbformat
 import pytest
 
 from oa_client import Client
-from oa_client.local import LocalServer
+from oa_client.local import MODEL, LocalServer
 from tests.printed import matches
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +142,29 @@ def test_python_runs(
         elif block.place.startswith(README.name):
             assert "orem ipsum" in out, block.place
         assert "no answer" not in out, block.place
+
+
+@pytest.mark.skipif(
+    not MODEL.downloaded or find_spec("xllamacpp") is None,
+    reason=f"{MODEL.name} is not downloaded, or xllamacpp not installed",
+)
+def test_the_conversation_is_the_demo_models() -> None:
+    """The demo model says in the README's conversation what stands there, and so remembers what it was about."""
+    (block,) = (block for block in blocks_of(README) if "create_chat" in block.source)
+    said = re.findall(r"chat\.ask\(.*  # (.+)", block.source)
+    # In a process of its own, whose model goes with it.
+    done = subprocess.run([sys.executable, "-c", block.source], capture_output=True, text=True, timeout=120)
+
+    assert len(said) == 2
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "index.md"], ids=["README", "index"])
+def test_first_installation_is_of_the_checkout(page: Path) -> None:
+    """What a page tells to install first works where no package index has the package."""
+    installs = re.findall(r"pip install '?([^\s'`]+)", page.read_text(encoding="utf-8"))
+
+    assert installs[0].partition("[")[0] == "."
 
 
 def test_ci_runs_the_two_commands() -> None:

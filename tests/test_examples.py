@@ -63,23 +63,23 @@ deleted at once: True
     "conversations.py": f"""
 Two turns:
 {LOREM}
-  prompter   My name is Ada.
+  prompter   What is the capital of France?
   assistant  {LOREM}
-  prompter   Which rivers flow through Paris?
+  prompter   And of Italy?
   assistant  {LOREM}
 The second prompt, edited:
-  prompter   My name is Ada.
+  prompter   What is the capital of France?
   assistant  {LOREM}
-  prompter   Which rivers flow through London?
+  prompter   And of Spain?
   assistant  {LOREM}
 A second draft of the answer, with the first one selected:
   the end is the first draft: True
-Back to the first question, by the id of the chat:
-  prompter   My name is Ada.
+After the answer that the edit replaced, by the id of the chat:
+  prompter   What is the capital of France?
   assistant  {LOREM}
-  prompter   Which rivers flow through Paris?
+  prompter   And of Italy?
   assistant  {LOREM}
-  prompter   And how long are they?
+  prompter   And of Germany?
   assistant  {LOREM}
 """,
     "feedback.py": {
@@ -119,7 +119,7 @@ prompter manual
 assistant complete
 prompter manual
 assistant complete
-<!-- oa-client chat …# My name is Ada.…## Assistant…What is my name?…<!-- oa-client end -->…
+<!-- oa-client chat …# What is the capital of France?…## Assistant…And of Italy?…<!-- oa-client end -->…
 {LOREM}
 () ()
 """,
