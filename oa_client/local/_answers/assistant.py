@@ -14,7 +14,7 @@ from oa_client.local._models.backends import Backend
 from oa_client.local._models.models import Models
 from oa_client.local._settings import Settings
 from oa_client.local._storage.accounts import Accounts
-from oa_client.local._storage.records import FINISHED, Chat, Message
+from oa_client.local._storage.records import FINISHED, UNFINISHED, Chat, Message
 from oa_client.local._storage.store import Store
 from oa_client.local._surfaces.bodies import ANSWER, CHAT_CHANGES, EVALUATION, PROMPT, REPORT, VOTE
 from oa_client.local._surfaces.fields import read_body
@@ -159,6 +159,13 @@ class Assistant:
             raise RefusalError(503, BUSY)
         self._submit(answer)
         return answer
+
+    def stop_answer(self, user_id: str, message_id: str) -> Message:
+        """End an answer of the user with the text that it has so far, if it is not finished; neither surface can."""
+        answer = self._own_answer(user_id, message_id)
+        if answer.state in UNFINISHED:
+            self.workers.stop(self.workers.job(answer.id, self._backend(answer)))
+        return self._own_answer(user_id, message_id)
 
     def message(self, user_id: str, chat_id: str, message_id: str) -> Message:
         """One message of a chat."""

@@ -42,6 +42,7 @@ class Job:
         cancelled: set when nobody wants the answer any more.
         awaited: set when the first reader comes.
         over: whether the last packet has been read.
+        used_plugin: how the plugin was used; set before the first token.
         ghosts: readers on behalf of clients that have left.
 
     Args:
@@ -66,12 +67,14 @@ class Job:
         self.cancelled = threading.Event()
         self.awaited = threading.Event()
         self.over = False
+        self.used_plugin: dict[str, Any] | None = None
         self.ghosts: set[asyncio.Task[None]] = set()
         self.ticket = 0  # its number among all that were ever in its queue
         self._place_expires = 0.0
         self._expire = expire
         self._expires = 0.0
         self._packets: deque[Packet] = deque()
+        self._pieces: list[str] = []
         self._readers: deque[asyncio.Future[Packet]] = deque()  # who waits, the longest first
 
     def enqueue(self, ticket: int, now: float) -> None:
@@ -93,8 +96,15 @@ class Job:
         """Add a packet for whoever has waited longest, or reads first. Those that are too old by now are forgotten."""
         self.forget(now)
         self._expires = now + self._expire
+        if isinstance(packet, Token):
+            self._pieces.append(packet.text)
         self._packets.append(packet)
         self._serve()
+
+    @property
+    def text(self) -> str:
+        """All that was put, read or not, fit for UTF-8: halves of a character that came in two pieces are joined."""
+        return "".join(self._pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def forget(self, now: float) -> None:
         """Forget all packets, if the last one came too long ago."""

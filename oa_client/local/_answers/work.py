@@ -8,11 +8,9 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import anyio
 
@@ -36,15 +34,6 @@ logger = logging.getLogger("oa_client.local")
 
 class ClosedError(Exception):
     """The server is closing: there will be no more packets."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a model has made of a job: its whole text and the plugin used for it, or what went wrong."""
-
-    text: str
-    error: str | None = None
-    used_plugin: dict[str, Any] | None = None
 
 
 class Workers:
@@ -85,6 +74,11 @@ class Workers:
         """Stop an answer of a deleted chat, and never begin it. Whoever reads it hears nothing more."""
         if (job := self._jobs.pop(message_id, None)) is not None:
             job.cancel()
+
+    def stop(self, job: Job) -> None:
+        """End an answer with the text that it has so far. Whoever reads it gets that, as of any that is complete."""
+        job.cancel()
+        self._end(job, None)
 
     def position(self, job: Job) -> tuple[int, int]:
         """The job's place in the queue of its backend, 1 being the next and 0 none, and the queue's length."""
@@ -167,7 +161,7 @@ class Workers:
     def _begin(self, job: Job) -> bool:
         """Take an answer on, unless it was deleted or cancelled, or has waited too long."""
         message = self._store.message(job.message_id)
-        if message is None:
+        if message is None or job.cancelled.is_set():
             return False
         limit = self._settings.assistant_message_timeout
         # NOTE: asked first, as on the real server, where a cancelled answer can still time out.
@@ -206,26 +200,26 @@ class Workers:
     def _write(self, job: Job) -> None:
         """Have the answer written. The one method that runs in a thread of its own."""
         WRITING.set(job.message_id)
-        outcome = Outcome("", "the model stopped without a reason")
+        error: str | None = "the model stopped without a reason"
         try:
-            outcome = self._generate(job)
-        except Exception as error:
-            outcome = Outcome("", words_of(error))
+            self._generate(job)
+            error = None
+        except Exception as failure:
+            error = words_of(failure)
         finally:
-            self._handover(partial(self._finish, job, outcome))
+            self._handover(partial(self._finish, job, error))
 
-    def _generate(self, job: Job) -> Outcome:
+    def _generate(self, job: Job) -> None:
         # NOTE: an answer that is finished before its stream is opened has no events any more, as on the
         # real server. There no model is that fast; here one that needs no time would show it every time.
         job.awaited.wait(HEAD_START)
-        messages, used_plugin = job.messages, None
+        messages = job.messages
         if job.plugin is not None:
             use = use_plugin(job.plugin, messages[-1]["content"])
             for step in use.steps:
                 self._say(job, step)
             messages = [*messages[:-1], {**messages[-1], "content": use.prompt}]
-            used_plugin = use.used
-        texts: list[str] = []
+            job.used_plugin = use.used
         pieces = job.backend.generate(messages, job.sampling, job.cancelled)
         try:
             for piece in pieces:
@@ -233,29 +227,30 @@ class Workers:
                     raise TypeError(f"the model wrote {type(piece).__name__} instead of text")
                 if job.cancelled.is_set():
                     break
-                texts.append(piece)
                 self._say(job, Token(piece))
         finally:
             # A generator that was left half-way would otherwise end whenever it is collected.
             if (close := getattr(pieces, "close", None)) is not None:
                 close()
-        return Outcome(_joined(texts), used_plugin=used_plugin)
 
     def _say(self, job: Job, packet: Packet) -> None:
         self._handover(lambda: job.put(packet, self._clock()))
 
-    def _finish(self, job: Job, outcome: Outcome) -> None:
+    def _finish(self, job: Job, error: str | None) -> None:
         del self._running[job]
         queue = self._queue(job.backend)
         queue.busy -= 1
         self._loop.call_soon(self._dispatch, queue)
         if job.cancelled.is_set():
-            # As on the real server, whoever reads the events of a deleted answer is told nothing.
+            # Stopped, it has had its end. As on the real server, whoever reads a deleted answer is told nothing.
             return
-        error = outcome.error
+        self._end(job, error)
+
+    def _end(self, job: Job, error: str | None) -> None:
+        """Keep what an answer has come to, and tell whoever reads it."""
         if error is None:
             try:
-                self._store.complete(job.message_id, outcome.text, outcome.used_plugin)
+                self._store.complete(job.message_id, job.text, job.used_plugin)
             except sqlite3.Error as failure:
                 error = f"the answer cannot be stored: {failure}"
         if error is not None:
@@ -265,8 +260,3 @@ class Workers:
         state = "complete" if error is None else "aborted_by_worker"
         job.put(End(replace(message, state=state).to_json(), error), self._clock())
         self._jobs.pop(job.message_id, None)
-
-
-def _joined(texts: Sequence[str]) -> str:
-    """The whole text, fit for UTF-8: halves of a character that came in two pieces are put together."""
-    return "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

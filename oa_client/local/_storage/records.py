@@ -8,6 +8,8 @@ from typing import Any
 
 FINISHED = frozenset({"complete", "aborted_by_worker"})
 """The states whose events the server no longer gives. Cancelled and timed out are not among them."""
+UNFINISHED = frozenset({"pending", "in_progress"})
+"""The states after which more can come."""
 
 
 @dataclass(frozen=True)

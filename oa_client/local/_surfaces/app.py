@@ -21,7 +21,7 @@ from oa_client.local._surfaces.configs import Configs
 from oa_client.local._surfaces.host import Host, is_loopback
 from oa_client.local._surfaces.http import own_target
 from oa_client.local._surfaces.inference import Inference
-from oa_client.local._surfaces.page import Page
+from oa_client.local._surfaces.page import STOP, Page
 from oa_client.local._surfaces.website import Website
 
 FOREIGN_SITES = (b"cross-site", b"same-site")
@@ -56,7 +56,7 @@ def create_app(
     website = Website(assistant, accounts, models, plugins, limit, settings).app()
     auth = Auth(accounts, root, debug_login)
     inference = Inference(assistant, auth, Configs(models, plugins), limit, settings).app()
-    page = Page(accounts)
+    page = Page(accounts, assistant)
     port = urlsplit(root).port
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +68,8 @@ def create_app(
             surface = page
         elif headers.get(b"sec-fetch-site") in FOREIGN_SITES:
             surface = PlainTextResponse("Not for you", 403)
+        elif path == STOP:
+            surface = page.stop
         else:
             surface = website if path == "/api" or path.startswith("/api/") else inference
         await surface(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The chat page: its files, and how a browser comes by the session that the page's calls need."""
+"""The chat page: its files, how a browser is signed in for its calls, and the one call that it alone makes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from oa_client.local._answers.assistant import Assistant
 from oa_client.local._storage.accounts import LOCAL_USER, SESSION_COOKIE, SESSION_MINUTES, Accounts
+from oa_client.local._surfaces.nextjs import json_response
+from oa_client.local._surfaces.refusals import BreakdownError
 from oa_client.local._surfaces.session import Sessions
 
 FOLDER = Path(__file__).parent.parent / "page"
 PATH = "/chat"
+STOP = f"{PATH}/stop"
 TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 POLICY = "; ".join(
@@ -47,11 +51,13 @@ class Page:
     """
     `/chat` and the files below it, for browsers.
 
-    The page itself holds nothing of anybody and talks to the website surface, as any client does.
+    The page itself holds nothing of anybody and talks to the website surface, as any client does. It stops answers
+    by a path of its own, since neither surface can stop one without deleting its chat.
     """
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, assistant: Assistant) -> None:
         self._accounts = accounts
+        self._assistant = assistant
         self._sessions = Sessions(accounts)
 
     def serves(self, scope: Scope) -> bool:
@@ -62,6 +68,20 @@ class Page:
         if path == "/":
             return "text/html" in Request(scope).headers.get("accept", "")
         return path == PATH or _asset(path) is not None
+
+    async def stop(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request to `STOP`: end an answer of whoever is signed in with the text that it has so far."""
+        request = Request(scope, receive)
+        response = Response(status_code=403)
+        if request.method != "POST":
+            response = Response(status_code=405, headers={"allow": "POST"})
+        elif (user_id := self._sessions.user_id(request)) is not None:
+            try:
+                answer = self._assistant.stop_answer(user_id, request.query_params.get("message_id", ""))
+                response = json_response(answer.to_json())
+            except BreakdownError:
+                response = Response(status_code=404)
+        await response(scope, receive, send)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request that `serves` has let through."""
