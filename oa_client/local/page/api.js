@@ -1,4 +1,4 @@
-/** The website surface of the server, call by call: the same that any client of it uses. */
+/** The website surface of the server, call by call: the same that any client of it uses, and one call beside it. */
 
 /** @typedef {import("./tree.js").Message} Message */
 
@@ -45,16 +45,17 @@ export class RefusedError extends Error {
 export class UnreachableError extends Error {}
 
 /**
- * @param {string} path below /api
+ * @param {string} path below /api, or from the root if it begins with a slash
  * @param {Record<string, string | null>} query what is null is left out
  * @param {RequestInit} options
  */
 async function ask(path, query, options) {
   const given = Object.entries(query).filter(([, value]) => value !== null);
   const text = new URLSearchParams(/** @type {[string, string][]} */ (given)).toString();
+  const root = path.startsWith("/") ? "" : "/api/";
   let response;
   try {
-    response = await fetch(`/api/${path}${text && "?"}${text}`, { cache: "no-store", ...options });
+    response = await fetch(`${root}${path}${text && "?"}${text}`, { cache: "no-store", ...options });
     if (response.ok) return response;
     throw new RefusedError(response.status, detailOf(await response.text()), path);
   } catch (error) {
@@ -135,6 +136,12 @@ export const getMessage = (chatId, messageId) =>
 /** @type {(chatId: string, messageId: string, score: number) => Promise<void>} */
 export const vote = (chatId, messageId, score) =>
   call("POST", "chat/vote", {}, { chat_id: chatId, message_id: messageId, score });
+
+/**
+ * Stop an answer, and get it as it stands then. A real website has no such call: there it can only be left.
+ * @type {(messageId: string) => Promise<Message>}
+ */
+export const stopAnswer = (messageId) => call("POST", "/chat/stop", { message_id: messageId });
 
 /** @returns {Promise<Model[]>} */
 export const listModels = () => call("GET", "chat/models", {});

@@ -2,7 +2,7 @@
 
 import { poll, watch } from "./answer.js";
 import * as api from "./api.js";
-import { FIRST_WORD, Live, STOPPED, WRITING } from "./live.js";
+import { FIRST_WORD, Live, WRITING } from "./live.js";
 import { announce } from "./notices.js";
 import { goToEnd } from "./scroll.js";
 import { isFinal, Tree } from "./tree.js";
@@ -15,11 +15,11 @@ import { PageError } from "./words.js";
  * @property {import("./asking.js").Asking} asking
  * @property {import("./choices.js").Choices} choices
  * @property {import("./list.js").ChatList} list
- * @property {Map<string, string>} errors the server's words, by the id of the answer that failed
+ * @property {import("./heard.js").Hearing} hearing
  * @property {() => void} draw the page
  * @property {() => void} paint what has come of the answer that is being written
  * @property {(error: unknown | null) => void} tell what went wrong, null for nothing
- * @property {(message: Message, error: string) => void} finished called with an answer and the server's words
+ * @property {(message: Message) => void} finished called with an answer that is
  * @property {(chat: api.Chat) => void} made called with a new chat
  */
 
@@ -165,7 +165,7 @@ export class Conversation {
     if (this.isLeft) return;
     this.tail = message.id;
     this.tellTail();
-    void this.follow(new Live(message, FIRST_WORD, true));
+    void this.follow(message, FIRST_WORD, true);
   }
 
   /**
@@ -191,7 +191,7 @@ export class Conversation {
   /** Wait for the answer at the end of the thread, if it is not finished. Somebody else may be reading its events. */
   waitForTail() {
     const { last } = this;
-    if (last && !isFinal(last) && !this.live) void this.follow(new Live(last, WRITING, false));
+    if (last && !isFinal(last) && !this.live) void this.follow(last, WRITING, false);
   }
 
   /** Wait once more, after that was given up. */
@@ -203,16 +203,20 @@ export class Conversation {
 
   /**
    * Wait for an answer and show it.
-   * @param {Live} live
+   * @param {Message} asked
+   * @param {string} note
+   * @param {boolean} watching
    */
-  async follow(live) {
+  async follow(asked, note, watching) {
+    const { chat_id: chatId, id } = asked;
+    const live = new Live(asked, note, watching, this.surroundings.hearing.of(id));
     this.live = live;
     this.draw();
-    const how = live.watching ? watch : poll;
-    const { chat_id: chatId, id } = live.message;
+    const how = watching ? watch : poll;
     try {
       const { message, error } = await how(chatId, id, live.leaving.signal, (event) => this.hear(live, event));
-      if (live === this.live) this.finish(message, error);
+      live.heard.error = error;
+      if (live === this.live) this.finish(message);
     } catch (error) {
       if (live !== this.live || live.leaving.signal.aborted) return;
       this.live = null;
@@ -233,26 +237,25 @@ export class Conversation {
     this.surroundings.paint();
   }
 
-  /**
-   * @param {Message} message
-   * @param {string} error
-   */
-  finish(message, error) {
-    this.live = null;
-    if (error) this.surroundings.errors.set(message.id, error);
+  /** @param {Message} message the answer that was waited for */
+  finish(message) {
+    this.turnAway();
     this.tree.put(message);
-    this.surroundings.finished(message, error);
+    this.surroundings.finished(message);
   }
 
-  /** Stop watching. The server goes on, and the page looks now and then whether it is done. */
-  stop() {
+  /** Stop the answer that is waited for: the server keeps what is written of it, and the chat can go on. */
+  async stop() {
     const { live } = this;
-    if (!live?.watching) return;
-    live.leave();
-    const quiet = new Live(live.message, STOPPED, false);
-    Object.assign(quiet, { text: live.text, steps: live.steps });
-    void this.follow(quiet);
-    announce(STOPPED);
+    if (!live || live.heard.isStopped) return;
+    live.heard.isStopped = true;
+    try {
+      const message = await api.stopAnswer(live.message.id);
+      if (live === this.live) this.finish(message);
+    } catch (error) {
+      live.heard.isStopped = false;
+      this.fail(error);
+    }
   }
 
   /** @param {Message} message whose thread is to be shown */

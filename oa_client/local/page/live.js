@@ -1,10 +1,10 @@
-/** The answer that the page waits for, and what has been heard of it so far. */
+/** The answer that the page waits for. */
 
+/** @typedef {import("./heard.js").Heard} Heard */
 /** @typedef {import("./tree.js").Message} Message */
 
 export const FIRST_WORD = "Waiting for the first word.";
 export const WRITING = "The answer is being written.";
-export const STOPPED = "You stopped watching. The server goes on writing; the answer appears here when it is finished.";
 const LOST = "The connection was lost. The page asks the server for the answer until it is finished.";
 
 export class Live {
@@ -12,14 +12,13 @@ export class Live {
    * @param {Message} message as it was when it was asked for
    * @param {string} note what is going on, "" while it is being written
    * @param {boolean} watching whether its events are read; else the message is asked for until it is finished
+   * @param {Heard} heard so far
    */
-  constructor(message, note, watching) {
+  constructor(message, note, watching, heard) {
     this.message = message;
     this.note = note;
     this.watching = watching;
-    this.text = "";
-    /** @type {any[]} */
-    this.steps = []; // that a plugin has taken
+    this.heard = heard;
     this.leaving = new AbortController();
   }
 
@@ -29,10 +28,10 @@ export class Live {
       const { queue_position: position, queue_size: size } = event;
       this.note = position > 0 ? `In the queue: position ${position} of ${size}.` : FIRST_WORD;
     } else if (event.event_type === "token") {
-      this.text += event.text;
+      this.heard.text += event.text;
       if (event.text) this.note = "";
     } else if (event.event_type === "plugin_intermediate") {
-      this.steps.push(event);
+      this.heard.steps.push(event);
       this.note = "Using the plugin.";
     } else if (event.event_type === "lost") {
       this.note = LOST;

@@ -6,6 +6,7 @@ import { Choices } from "./choices.js";
 import { Conversation } from "./conversation.js";
 import { confirm } from "./dialogs.js";
 import { find, redraw } from "./dom.js";
+import { Hearing } from "./heard.js";
 import { ChatList } from "./list.js";
 import { announce, drawFault } from "./notices.js";
 import { Painter } from "./painter.js";
@@ -31,11 +32,11 @@ class ChatPage {
       asking: new Asking(),
       choices: this.choices,
       list: this.list,
-      errors: new Map(),
+      hearing: new Hearing(),
       draw: () => this.draw(),
       paint: () => this.painter.paint(),
       tell: (error) => this.tell(error),
-      finished: (message, error) => this.finished(message, error),
+      finished: (message) => this.finished(message),
       made: (chat) => history.pushState(null, "", `#${chat.id}`),
     };
     this.open = new Conversation(this.surroundings);
@@ -95,7 +96,7 @@ class ChatPage {
     redraw(
       find("thread"),
       drawThread(
-        { tree, tail, live, editing, busy: open.isWaiting, errors: this.surroundings.errors },
+        { tree, tail, live, editing, busy: open.isWaiting, hearing: this.surroundings.hearing },
         {
           show: (message) => open.show(message),
           look: () => open.look(),
@@ -111,7 +112,7 @@ class ChatPage {
     const hint = obstacle || "Enter sends, Shift and Enter start a new line.";
     if (find("hint").textContent !== hint) find("hint").textContent = hint;
     find("send").ariaDisabled = String(obstacle !== "");
-    find("stop").hidden = !live?.watching;
+    find("stop").hidden = !live;
     find("send").hidden = live?.watching === true;
   }
 
@@ -190,17 +191,14 @@ class ChatPage {
   }
 
   stop() {
-    if (!this.open.live?.watching) return;
-    this.open.stop();
+    if (!this.open.live) return;
+    void this.open.stop();
     find("question").focus({ preventScroll: true });
   }
 
-  /**
-   * An answer has come to its end.
-   * @param {Message} message
-   * @param {string} error the server's words
-   */
-  finished(message, error) {
+  /** @param {Message} message an answer that has come to its end */
+  finished(message) {
+    const { error, isStopped } = this.surroundings.hearing.of(message.id);
     const wasAtEnd = isAtEnd();
     const hadFocus = document.activeElement === find("stop");
     this.draw();
@@ -208,7 +206,7 @@ class ChatPage {
     if (hadFocus) find("question").focus({ preventScroll: true });
     if (message.state === "complete") {
       const text = find(`message-${message.id}`)?.querySelector(".text")?.textContent ?? "";
-      announce(`The answer is complete. ${text.slice(0, ANNOUNCED_CHARACTERS)}`);
+      announce(`${isStopped ? "The answer is stopped." : "The answer is complete."} ${text.slice(0, ANNOUNCED_CHARACTERS)}`);
     } else {
       announce(wordsForState(message.state, error).what);
     }

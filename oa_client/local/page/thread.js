@@ -15,7 +15,7 @@ import { wordsForState } from "./words.js";
  * @property {Live | null} live
  * @property {string | null} editing the prompt that is being edited
  * @property {boolean} busy whether something is on its way to the server, so that nothing else may be asked
- * @property {Map<string, string>} errors the server's words, by the id of the answer that failed
+ * @property {import("./heard.js").Hearing} hearing
  */
 
 /**
@@ -107,19 +107,24 @@ export function isSend(event) {
  */
 function drawAnswer(message, shown) {
   const text = h("div", { class: "text" });
-  if (message.state === "complete") {
-    text.append(renderMarkdown(message.content ?? ""));
-    return [drawPluginUse(message.used_plugin), text];
-  }
   const note = h("p", { class: "note" });
+  const heard = shown.hearing.of(message.id);
+  if (message.state === "complete") {
+    const content = message.content ?? "";
+    text.append(renderMarkdown(content));
+    if (heard.isStopped) note.append("You stopped this answer.");
+    else if (!content.trim()) note.append("This answer is empty.");
+    return [drawPluginUse(message.used_plugin), text, note.hasChildNodes() && note];
+  }
   const steps = h("ul", { class: "steps" });
   if (shown.live?.message.id === message.id) {
-    paint({ text, note, steps }, shown.live);
+    paint({ text, note, steps }, heard, shown.live.note);
   } else if (isFinal(message)) {
-    const { what, advice } = wordsForState(message.state, shown.errors.get(message.id) ?? "");
+    paint({ text, note, steps }, heard, "");
+    const { what, advice } = wordsForState(message.state, heard.error);
     note.append(h("strong", {}, what), ` ${advice}`);
   } else {
-    note.append("This answer is not finished.");
+    paint({ text, note, steps }, heard, "This answer is not finished.");
   }
   return [steps, text, note];
 }
@@ -132,17 +137,18 @@ export function paintLive(live) {
   const article = document.getElementById(`message-${live.message.id}`);
   if (!article) return;
   const [steps, text, note] = [".steps", ".text", ".note"].map((part) => article.querySelector(part));
-  if (steps && text && note) paint({ steps, text, note }, live);
+  if (steps && text && note) paint({ steps, text, note }, live.heard, live.note);
 }
 
 /**
  * @param {Record<"steps" | "text" | "note", Element>} places
- * @param {Live} live
+ * @param {import("./heard.js").Heard} heard
+ * @param {string} words for the note
  */
-function paint({ steps, text, note }, live) {
-  for (const step of live.steps.slice(steps.childElementCount)) steps.append(drawStep(step));
-  patch(text, renderMarkdown(live.text));
-  if (note.textContent !== live.note) note.textContent = live.note;
+function paint({ steps, text, note }, heard, words) {
+  for (const step of heard.steps.slice(steps.childElementCount)) steps.append(drawStep(step));
+  patch(text, renderMarkdown(heard.text));
+  if (note.textContent !== words) note.textContent = words;
 }
 
 /**

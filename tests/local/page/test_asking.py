@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from playwright.sync_api import expect
 
 from tests.local.page.visitor import Visitor
@@ -59,32 +62,77 @@ def test_the_queue(visitor: Visitor, puppet: Puppet, caller: User) -> None:
     expect(visitor.text).to_have_text("at last")
 
 
-def test_stop_watching(visitor: Visitor, puppet: Puppet) -> None:
-    """Escape stops it and says so; the answer comes nonetheless, and the events are not opened again."""
+@pytest.mark.parametrize("how", ["Escape", "the button"])
+def test_stop(visitor: Visitor, puppet: Puppet, how: str) -> None:
+    """It stops the model; the text so far stays, and the chat goes on from it at once."""
     play = puppet.play("Why?")
+    visitor.ask("Why?")
+    play.say("Be")
+    expect(visitor.text).to_have_text("Be")
+    if how == "Escape":
+        visitor.page.keyboard.press("Escape")
+    else:
+        visitor.button("Stop Esc").click()
+    expect(visitor.answer).to_contain_text("You stopped this answer.")
+    expect(visitor.status).to_have_text("The answer is stopped. Be")
+    expect(visitor.question).to_be_focused()
+    assert play.cancelled is not None
+    assert play.cancelled.is_set()
+    play.finish("cause")
+    following = puppet.play("And?")
+    following.finish("so")
+    visitor.ask("And?")
+    expect(visitor.text).to_have_text("so")
+    visitor.page.reload()
+
+    expect(visitor.thread).to_have_text([re.compile(part) for part in ("Why", "^AssistantBeGood", "And", "so")])
+    assert [message["content"] for message in following.messages] == ["Why?", "Be", "And?"]
+    assert len(visitor.streams) == 2
+
+
+def test_stop_in_the_queue(visitor: Visitor, puppet: Puppet, caller: User) -> None:
+    """The model is never asked; the answer is empty, and can be had by another try."""
+    first = puppet.play("first")
+    caller.ask("first")
+    first.started.wait()
+    visitor.ask("second")
+    expect(visitor.answer).to_contain_text("In the queue")
+    visitor.page.keyboard.press("Escape")
+    expect(visitor.answer).to_contain_text("You stopped this answer.")
+    assert not puppet.play("second").started.is_set()
+    puppet.play("second").finish("so")
+    visitor.button("Regenerate").click()
+    first.finish()
+
+    expect(visitor.text).to_have_text("so")
+
+
+def test_stopping_what_is_written_for_somebody_else(visitor: Visitor, puppet: Puppet, caller: User) -> None:
+    """An answer that the page found under way: what was written before it came is there too."""
+    play = puppet.play("Why?")
+    chat_id, _ = caller.ask("Why?")
+    play.say_and_wait("Be")
+    visitor.page.goto(f"{visitor.page.url}#{chat_id}")
+    expect(visitor.answer).to_contain_text("The answer is being written.")
+    visitor.button("Stop Esc").click()
+
+    expect(visitor.text).to_have_text("Be")
+    expect(visitor.button("Send")).not_to_have_attribute("aria-disabled", "true")
+
+
+def test_stop_does_not_reach_the_server(visitor: Visitor, puppet: Puppet) -> None:
+    """The page says so, and goes on to show the answer."""
+    play = puppet.play("Why?")
+    visitor.expect_failures("net::ERR_CONNECTION_REFUSED")
+    visitor.page.route("**/chat/stop?*", lambda route: route.abort("connectionrefused"))
     visitor.ask("Why?")
     play.say("Be")
     expect(visitor.text).to_have_text("Be")
     visitor.page.keyboard.press("Escape")
-    expect(visitor.answer).to_contain_text("You stopped watching.")
-    expect(visitor.text).to_have_text("Be")
-    expect(visitor.question).to_be_focused()
+    expect(visitor.fault).to_contain_text("The server cannot be reached.")
     play.finish("cause")
 
     expect(visitor.text).to_have_text("Because")
-    assert len(visitor.streams) == 1
-
-
-def test_the_stop_button(visitor: Visitor, puppet: Puppet) -> None:
-    """It does what Escape does, and the focus goes on to the question."""
-    play = puppet.play("Why?")
-    visitor.ask("Why?")
-    play.say("Be")
-    expect(visitor.text).to_have_text("Be")
-    visitor.page.get_by_role("button", name="Stop watching").click()
-
-    expect(visitor.answer).to_contain_text("You stopped watching.")
-    expect(visitor.question).to_be_focused()
 
 
 def test_enter_and_shift(visitor: Visitor, puppet: Puppet) -> None:

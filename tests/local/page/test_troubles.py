@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -106,6 +107,7 @@ def test_the_model_fails(visitor: Visitor, puppet: Puppet) -> None:
     play.say("Be", RuntimeError("out of <memory>"))
     visitor.ask("Why?")
     expect(visitor.answer).to_contain_text("The model failed: out of <memory>.")
+    expect(visitor.text).to_have_text("Be")
     expect(visitor.status).to_have_text("The model failed: out of <memory>.")
     visitor.page.reload()
     expect(visitor.answer).to_contain_text("The answer was broken off. The server keeps no reason.")
@@ -158,6 +160,29 @@ def test_events_that_cannot_be_had(visitor: Visitor, puppet: Puppet, status: int
         expect(visitor.text).to_have_text("Because")
 
     assert len(visitor.streams) == 1
+
+
+def test_the_server_dies(visitor: Visitor, puppet: Puppet) -> None:
+    """The text that was read stays, with the notice below it, also after another look and another chat."""
+    play = puppet.play("Why?")
+    visitor.expect_failures("net::ERR_")
+    visitor.page.clock.install()
+    visitor.ask("Why?")
+    play.say("**Be**")
+    expect(visitor.text).to_have_text("Be")
+    visitor.page.route("**/api/**", lambda route: route.abort("connectionrefused"))
+    closing = threading.Thread(target=visitor.server.close)
+    closing.start()
+    expect(visitor.answer).to_contain_text("The connection was lost.")
+    play.finish()
+    closing.join()
+    for _ in range(2):
+        for _ in range(4):
+            visitor.page.clock.run_for(5000)
+        expect(visitor.fault).to_contain_text("The server cannot be reached.")
+        expect(visitor.text.locator("strong")).to_have_text("Be")
+        expect(visitor.answer).to_contain_text("This answer is not finished.")
+        visitor.button("Look again").click()
 
 
 def test_looking_is_given_up_and_begun_again(visitor: Visitor, puppet: Puppet, caller: User) -> None:
