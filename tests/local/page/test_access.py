@@ -170,6 +170,31 @@ def test_the_list_on_a_phone(visitor: Visitor, puppet: Puppet, caller: User) -> 
     expect(toggle).to_have_attribute("aria-expanded", "false")
 
 
+@pytest.mark.parametrize(
+    ("width", "height"), [pytest.param(390, 844, id="a phone"), pytest.param(1280, 800, id="a laptop")]
+)
+def test_the_header_stays_in_view(visitor: Visitor, puppet: Puppet, caller: User, width: int, height: int) -> None:
+    """At the end of a long chat too, with the list of chats, which opens where the reader is, and scrolls by itself."""
+    for number in range(20):
+        caller.update(caller.create(), title=f"Chat {number}")
+    visitor.page.set_viewport_size({"width": width, "height": height})
+    visitor.page.reload()
+    puppet.play("One").finish("line\n\n" * 100)
+    visitor.ask("One")
+    expect(visitor.button("Regenerate")).to_be_in_viewport()
+    assert visitor.page.evaluate("scrollY") > height
+    expect(visitor.button("Settings")).to_be_in_viewport()
+    if visitor.button("Chats").is_visible():
+        visitor.button("Chats").click()
+    expect(visitor.button("New chat")).to_be_in_viewport()
+    expect(visitor.chats.first).to_be_in_viewport()
+    visitor.chats.first.click(trial=True)  # nothing covers it
+    visitor.page.get_by_role("checkbox", name="Show hidden chats").check()
+
+    expect(visitor.page.get_by_role("checkbox", name="Show hidden chats")).to_be_in_viewport()
+    assert complaints_of_axe(visitor.page) == []
+
+
 def focused(page: Page) -> str:
     """The name of what has the focus."""
     script = """
