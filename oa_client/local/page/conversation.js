@@ -14,6 +14,7 @@ import { PageError } from "./words.js";
  * @typedef {object} Surroundings What all conversations share.
  * @property {import("./asking.js").Asking} asking
  * @property {import("./choices.js").Choices} choices
+ * @property {import("./drafts.js").Drafts} drafts
  * @property {import("./list.js").ChatList} list
  * @property {import("./heard.js").Hearing} hearing
  * @property {() => void} draw the page
@@ -26,9 +27,13 @@ import { PageError } from "./words.js";
 const MOST_BYTES = 1_000_000; // of a question: the site refuses a body of more, and then stumbles over the next one
 
 export class Conversation {
-  /** @param {Surroundings} surroundings */
-  constructor(surroundings) {
+  /**
+   * @param {Surroundings} surroundings
+   * @param {string} id of the chat, "" for a new one
+   */
+  constructor(surroundings, id) {
     this.surroundings = surroundings;
+    this.id = id;
     this.isLeft = false; // whether another one was opened: what comes now comes too late
     this.isBusy = false;
     /** @type {api.Chat | null} */
@@ -68,10 +73,9 @@ export class Conversation {
     if (!this.isLeft) this.surroundings.tell(error);
   }
 
-  /** @param {string} chatId */
-  async load(chatId) {
+  async load() {
     await this.attempt(async () => {
-      const chat = await api.getChat(chatId);
+      const chat = await api.getChat(this.id);
       this.take(chat);
       this.tail = this.tree.activeTail(chat.active_thread_tail_message_id);
     });
@@ -122,7 +126,7 @@ export class Conversation {
    * @param {() => void} posted called once the server has it
    */
   async prompt(parentId, text, posted) {
-    const { asking, list, made } = this.surroundings;
+    const { asking, drafts, list, made } = this.surroundings;
     if (new Blob([text]).size > MOST_BYTES) {
       throw new PageError("This is too long: the server takes a million bytes at most.", "Shorten it.");
     }
@@ -132,12 +136,14 @@ export class Conversation {
       list.add(chat);
       if (this.isLeft) return;
       this.chat = chat;
+      drafts.move(this.id, chat.id);
+      this.id = chat.id;
       made(chat);
     }
     const { chat } = this;
     const message = await this.post(chat, parentId, () => api.postPrompt(chat.id, parentId, text));
-    if (this.isLeft) return;
     posted();
+    if (this.isLeft) return;
     if (chat.title === null) {
       chat.title = text;
       const listed = list.chats.find(({ id }) => id === chat.id);

@@ -6,6 +6,7 @@ import { Choices } from "./choices.js";
 import { Conversation } from "./conversation.js";
 import { confirm } from "./dialogs.js";
 import { find, redraw } from "./dom.js";
+import { Drafts } from "./drafts.js";
 import { Hearing } from "./heard.js";
 import { ChatList } from "./list.js";
 import { announce, drawFault } from "./notices.js";
@@ -25,12 +26,14 @@ const HIDDEN = "The chat is hidden from the list.";
 class ChatPage {
   constructor() {
     this.choices = new Choices();
+    this.drafts = new Drafts();
     this.list = new ChatList();
     this.painter = new Painter(() => this.open.live && paintLive(this.open.live));
     /** @type {import("./conversation.js").Surroundings} */
     this.surroundings = {
       asking: new Asking(),
       choices: this.choices,
+      drafts: this.drafts,
       list: this.list,
       hearing: new Hearing(),
       draw: () => this.draw(),
@@ -39,7 +42,7 @@ class ChatPage {
       finished: (message) => this.finished(message),
       made: (chat) => history.pushState(null, "", `#${chat.id}`),
     };
-    this.open = new Conversation(this.surroundings);
+    this.open = new Conversation(this.surroundings, "");
   }
 
   async start() {
@@ -61,6 +64,7 @@ class ChatPage {
       event.preventDefault();
       void this.send(question.value);
     });
+    question.addEventListener("input", () => this.drafts.keep(this.open.id, question.value || null));
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !document.querySelector("dialog[open]")) this.stop();
     });
@@ -96,7 +100,7 @@ class ChatPage {
     redraw(
       find("thread"),
       drawThread(
-        { tree, tail, live, editing, busy: open.isWaiting, hearing: this.surroundings.hearing },
+        { tree, tail, live, editing, busy: open.isWaiting, hearing: this.surroundings.hearing, drafts: this.drafts },
         {
           show: (message) => open.show(message),
           look: () => open.look(),
@@ -153,8 +157,9 @@ class ChatPage {
     const chatId = location.hash.slice(1);
     if (chatId && chatId === this.open.chat?.id) return;
     this.open.leave();
-    const open = new Conversation(this.surroundings);
+    const open = new Conversation(this.surroundings, chatId);
     this.open = open;
+    find("question").value = this.drafts.of(chatId) ?? "";
     this.tell(null);
     this.draw();
     if (!chatId) {
@@ -162,7 +167,7 @@ class ChatPage {
       find("question").focus();
       return;
     }
-    await open.load(chatId);
+    await open.load();
     if (open.isLeft) return;
     this.showChats(false);
     goToEnd();
@@ -173,9 +178,20 @@ class ChatPage {
   async send(text) {
     const { open } = this;
     if (open.obstacle || !text.trim()) return;
-    await open.attempt(() => open.prompt(open.tail, text, () => (find("question").value = "")));
+    await open.attempt(() => open.prompt(open.tail, text, () => this.posted(open, text)));
     goToEnd();
     find("question").focus({ preventScroll: true });
+  }
+
+  /**
+   * The server has what was in the field. What was typed since is a draft of its own, also in another chat.
+   * @param {Conversation} open
+   * @param {string} text
+   */
+  posted(open, text) {
+    if (this.drafts.of(open.id) === text) this.drafts.keep(open.id, null);
+    const question = find("question");
+    if (open === this.open && question.value === text) question.value = "";
   }
 
   /**
@@ -186,7 +202,11 @@ class ChatPage {
   async branch(message, text) {
     const { open } = this;
     if (open.isWaiting || !text.trim()) return;
-    await open.attempt(() => open.prompt(message.parent_id, text, () => (open.editing = null)));
+    const posted = () => {
+      this.drafts.keep(message.id, null);
+      open.editing = null;
+    };
+    await open.attempt(() => open.prompt(message.parent_id, text, posted));
     find("question").focus({ preventScroll: true });
   }
 
@@ -216,6 +236,7 @@ class ChatPage {
   edit(message) {
     const { open } = this;
     const before = open.editing;
+    if (before && !message) this.drafts.keep(before, null);
     open.editing = message?.id ?? null;
     this.draw();
     const parentId = open.tree.byId.get(before ?? "")?.parent_id;
@@ -265,6 +286,7 @@ class ChatPage {
       } else if (await confirm("Delete this chat?", "This cannot be undone.", "Delete")) {
         await api.deleteChat(chat.id);
         this.list.remove(chat.id);
+        this.drafts.keep(chat.id, null);
         history.replaceState(null, "", "/chat");
         await this.openFromAddress();
         announce("The chat is deleted.");

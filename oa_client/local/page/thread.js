@@ -16,6 +16,7 @@ import { wordsForState } from "./words.js";
  * @property {string | null} editing the prompt that is being edited
  * @property {boolean} busy whether something is on its way to the server, so that nothing else may be asked
  * @property {import("./heard.js").Hearing} hearing
+ * @property {import("./drafts.js").Drafts} drafts
  */
 
 /**
@@ -69,10 +70,10 @@ function drawMessage(message, shown, actions) {
 function drawPrompt(message, shown, actions) {
   const content = message.content ?? "";
   if (shown.editing !== message.id) return [h("p", { class: "plain" }, content)];
-  const before = find("edit"); // drawn anew in mid-edit, it keeps what was typed
   const key = `text:${message.id}`;
   const field = /** @type {HTMLTextAreaElement} */ (h("textarea", { rows: 3, id: "edit", "data-key": key }));
-  field.value = before?.dataset.key === key ? before.value : content;
+  field.value = shown.drafts.of(message.id) ?? content;
+  field.addEventListener("input", () => shown.drafts.keep(message.id, field.value));
   const send = () => actions.branch(message, field.value);
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") actions.edit(null);
