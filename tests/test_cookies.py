@@ -82,12 +82,25 @@ PLAYWRIGHT = {
         pytest.param([{"name": NAME, "value": "x", "expiry": SOON}], id="Selenium, cut short"),
         pytest.param([{"name": NAME, "value": "x"}], id="names and values in a list"),
         pytest.param({NAME: "x"}, id="names to values"),
+        pytest.param(EXTENSION, id="one cookie"),
+        pytest.param({"name": NAME, "value": "x", "domain": "oa.example"}, id="one cookie, all of it texts"),
+        pytest.param(
+            f"{json.dumps(EXTENSION)}\n\n{json.dumps({**EXTENSION, 'name': 'b', 'domain': 'h'})}\n", id="JSON lines"
+        ),
+        pytest.param([{**EXTENSION, "secure": 1, "hostOnly": "False", "domain": ".oa.example"}], id="flags of others"),
         pytest.param(f'\n {{"{NAME}": "x"}}', id="JSON behind white space"),
     ],
 )
 def test_forms_of_a_file(tmp_path: Path, content: Any) -> None:
     """A cookies.txt and each JSON export give the session cookie."""
     assert f"{NAME}=x" == cookie_header("cookies", write(tmp_path, content), URL)
+
+
+def test_one_cookie_as_a_mapping() -> None:
+    """The object of one cookie is that cookie as an argument too, and goes where it belongs."""
+    assert f"{NAME}=x" == cookie_header("cookies", {"name": NAME, "value": "x", "domain": "oa.example"}, URL)
+    with pytest.raises(ConfigurationError, match=r"no cookie for oa\.example: 1 for other hosts"):
+        cookie_header("cookies", {"name": NAME, "value": "x", "domain": "other.example"}, URL)
 
 
 @pytest.mark.parametrize("name", ["cookies.txt", "cookies.json"])
@@ -129,6 +142,9 @@ def test_chunks_of_a_file(tmp_path: Path) -> None:
         pytest.param({"path": "/base"}, f"{URL}/base", True, id="path of the address"),
         pytest.param({"path": "/base/"}, URL, False, id="other path"),
         pytest.param({}, "http://oa.example", False, id="secure, to http"),
+        pytest.param({"secure": "true"}, "http://oa.example", False, id="secure in lower case, to http"),
+        pytest.param({"secure": "false", "below": "false"}, "http://oa.example", True, id="flags in lower case"),
+        pytest.param({"below": "True"}, "https://sub.oa.example", True, id="host below, capitalised"),
         pytest.param({"secure": "FALSE"}, "http://oa.example", True, id="not secure, to http"),
         pytest.param({"expires": PAST}, URL, False, id="expired"),
     ],
@@ -162,6 +178,25 @@ def test_no_cookie_is_left(tmp_path: Path, rows: list[str], why: str) -> None:
         cookie_header("cookies", path, URL)
 
     assert f"cookies: {path} holds no cookie for oa.example: {why}" == str(caught.value)
+
+
+@pytest.mark.parametrize("flag", ["secure", "below"])
+def test_unknown_flag(tmp_path: Path, flag: str) -> None:
+    """A flag that is neither TRUE nor FALSE is refused, and the error names the line."""
+    path = write(tmp_path, f"# Netscape HTTP Cookie File\n{line(**{flag: 'perhaps'})}")
+    with pytest.raises(ConfigurationError, match=r"^cookies: line 2 of .*: fields 2 and 4 must be TRUE or FALSE"):
+        cookie_header("cookies", path, URL)
+    item = {**EXTENSION, "secure" if flag == "secure" else "hostOnly": "perhaps"}
+    with pytest.raises(ConfigurationError, match=r"^cookies: item 1 of .*: hostOnly and secure must be true or false"):
+        cookie_header("cookies", write(tmp_path, [item]), URL)
+
+
+@pytest.mark.parametrize("secure", ["true", "TRUE", 1, True])
+def test_secure_cookie_of_json(tmp_path: Path, secure: Any) -> None:
+    """A Secure cookie of a JSON export stays away from http, whatever the flag is written as."""
+    path = write(tmp_path, {**EXTENSION, "secure": secure})
+    with pytest.raises(ConfigurationError, match=r"1 for https only$"):
+        cookie_header("cookies", path, "http://oa.example")
 
 
 def test_no_cookie_for_http_is_left(tmp_path: Path) -> None:

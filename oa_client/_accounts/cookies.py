@@ -57,6 +57,8 @@ def cookie_header(name: str, cookies: Any, url: str) -> str:
         pairs = _choose(name, cookies, url, "the jar")
     elif isinstance(cookies, Mapping):
         pairs = list(cookies.items())
+        if _is_item(cookies):
+            pairs = _choose(name, [_read_item(dict(cookies), f"{name}: the mapping")], url, "the mapping")
     elif isinstance(cookies, str):
         pairs = _parse(name, cookies, url)
     elif isinstance(cookies, os.PathLike):
@@ -68,9 +70,11 @@ def cookie_header(name: str, cookies: Any, url: str) -> str:
         )
     if not pairs:
         raise ConfigurationError(f"{name} is empty: the website needs its session cookie")
-    for key, value in pairs:
+    for number, (key, value) in enumerate(pairs, 1):
         if not isinstance(key, str) or not _NAME.fullmatch(key):
-            raise ConfigurationError(f"{name} has a cookie whose name is not one")
+            raise ConfigurationError(
+                f"{name}: the name of cookie {number} must be letters, digits and hyphens, without a space or a comma"
+            )
         if not value:
             # The name is not shown: it may be a session token that ends in "=".
             raise ConfigurationError(f"{name} has a cookie without a value")
@@ -241,12 +245,14 @@ def _read_file(name: str, path: str, url: str) -> Pairs:
         found = [_read_line(line, f"{name}: line {number} of {path}") for number, line in lines]
         return _choose(name, filter(None, found), url, path)
     try:
-        data = json.loads(text)
+        data = _load(text)
     except (ValueError, RecursionError):
         # The error of json holds the text.
         raise ConfigurationError(f"{name}: {path} is not JSON, though it begins so") from None
     if isinstance(data, dict) and isinstance(data.get("cookies"), list):
         data = data["cookies"]
+    if isinstance(data, dict) and _is_item(data):
+        data = [data]
     if isinstance(data, list):
         cookies = [_read_item(item, f"{name}: item {number} of {path}") for number, item in enumerate(data, 1)]
         return _choose(name, cookies, url, path)
@@ -255,6 +261,19 @@ def _read_file(name: str, path: str, url: str) -> Pairs:
     if not is_export or not all(_NAME.fullmatch(key) and _VALUE.fullmatch(value) for key, value in pairs):
         raise ConfigurationError(f"{name}: {path} is not a JSON export of cookies")
     return pairs
+
+
+def _load(text: str) -> Any:
+    """Read JSON, or one JSON value a line."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def _is_item(data: Mapping[Any, Any]) -> bool:
+    """Whether an object is one cookie, and not names to values."""
+    return "name" in data and "value" in data
 
 
 def _read_line(line: str, what: str) -> Cookie | None:
@@ -266,11 +285,31 @@ def _read_line(line: str, what: str) -> Cookie | None:
     if len(fields) == 6:
         # A value that is empty, and an editor that took away what was at the end of the line.
         return None
+    if len(fields) != 7:
+        raise ConfigurationError(
+            f"{what} is not a cookie: a cookies.txt has seven fields with tabs between them, and this line has "
+            f"{len(fields)} (the file is not JSON either)"
+        )
+    domain, below, path, secure, expires, key, value = fields
     try:
-        domain, with_hosts_below, path, secure, expires, key, value = fields
-        return _cookie(key, value, domain, with_hosts_below == "TRUE", path, secure == "TRUE", float(expires or 0))
+        return _cookie(key, value, domain, _flag(below), path, _flag(secure), float(expires or 0))
     except ValueError:
-        raise ConfigurationError(f"{what} is not one of a cookies.txt, and the file is no JSON") from None
+        # The error of float() holds the field.
+        raise ConfigurationError(f"{what}: fields 2 and 4 must be TRUE or FALSE, and field 5 a number") from None
+
+
+def _flag(value: Any) -> bool:
+    """
+    Read a yes or no; programs write it in different ways.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    words = {"true": True, "1": True, "false": False, "0": False}
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError from None
 
 
 def _read_item(item: Any, what: str) -> Cookie:
@@ -284,9 +323,12 @@ def _read_item(item: Any, what: str) -> Cookie:
     key, value, domain, path = texts
     ends = (item.get(name) for name in _EXPIRY)
     expires = next((end for end in ends if isinstance(end, (int, float))), 0)
-    host_only = item.get("hostOnly")
-    below = not host_only if isinstance(host_only, bool) else domain.startswith(".")
-    return _cookie(key, value, domain, below, path, item.get("secure") is True, expires)
+    host_only, secure = item.get("hostOnly"), item.get("secure")
+    try:
+        below = domain.startswith(".") if host_only is None else not _flag(host_only)
+        return _cookie(key, value, domain, below, path, secure is not None and _flag(secure), expires)
+    except ValueError:
+        raise ConfigurationError(f"{what}: hostOnly and secure must be true or false") from None
 
 
 def _cookie(key: str, value: str, domain: str, below: bool, path: str, secure: bool, expires: float) -> Cookie:
