@@ -37,8 +37,8 @@ from oa_client._wire.website import OriginalWebsite
 
 __all__ = ["AsyncGeneratorProvider", "AsyncResult", "Messages", "OpenAssistant"]
 
-Messages = Sequence[Mapping[str, str]]
-"""What is said: `{"role", "content"}` for each message."""
+Messages = Sequence[Mapping[str, Any]]
+"""What is said: `{"role", "content"}` for each message; the content is a text or a list of text parts."""
 
 _USER_AGENT = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "

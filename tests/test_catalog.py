@@ -448,7 +448,7 @@ def test_bad_ids_of_messages(script: Catalog, chat: Chat, message_id: Any) -> No
         # Which is the last prompt, and the end of the branch in use.
         uses += [lambda: chat.regenerate(message_id), lambda: chat.ask("x", parent=message_id)]
     for use in uses:
-        with pytest.raises(ConfigurationError, match="must be the id of one"):
+        with pytest.raises(ConfigurationError, match="must be the id of a message, not "):
             use()
 
     assert before == len(script.requests)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oa_client import ConfigurationError
-from oa_client._values.question import check_text, format_prompt, read_messages
+from oa_client._values.question import check_text, format_prompt, read_any_messages, read_messages
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ def message(role: Any, content: Any) -> dict[str, Any]:
 
 
 USER, SYSTEM = message("user", "Why?"), message("system", "Be brief.")
+TEXT = {"type": "text", "text": "Wh"}
+PARTS = [TEXT, {"type": "text", "text": "y?", "cache_control": None}]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,14 @@ USER, SYSTEM = message("user", "Why?"), message("system", "Be brief.")
             ("User: Why?\nSystem: Be brief.\nAssistant:", "Be brief."),
             id="system first and later",
         ),
+        pytest.param([message("user", PARTS)], ("Why?", None), id="text parts"),
+        pytest.param([message("user", (TEXT, "y?"))], ("Why?", None), id="a text part and a string"),
+        pytest.param(PARTS, ("Why?", None), id="text parts without a role"),
+        pytest.param(
+            [message("system", PARTS), message("assistant", PARTS), USER],
+            ("Assistant: Why?\nUser: Why?\nAssistant:", "Why?"),
+            id="text parts of every role",
+        ),
         pytest.param([USER, SYSTEM], ("User: Why?\nSystem: Be brief.\nAssistant:", None), id="system later"),
     ],
 )
@@ -66,6 +76,13 @@ def test_system_prompt_is_passed_on() -> None:
     """The argument `system_prompt` is given back beside messages without one at the start."""
     assert ("Why?", "Be brief.") == read_messages([USER], "Be brief.")
     assert ("Why?", "") == read_messages("Why?", "")
+
+
+def test_text_parts_for_the_provider() -> None:
+    """The provider joins text parts as well, and refuses others by the name of their type."""
+    assert [("tool", "Why?"), ("user", "")] == read_any_messages([message("tool", PARTS), message("user", [])])
+    with pytest.raises(ConfigurationError, match=r"messages\[0\]\['content'\]\[0\] is of the type 'file'"):
+        read_any_messages([message("user", [{"type": "file"}])])
 
 
 def test_messages_are_not_changed() -> None:
@@ -103,8 +120,21 @@ def test_messages_are_not_changed() -> None:
         pytest.param([message(["user"], "a")], None, r"messages\[0\]\['role'\]", id="role list"),
         pytest.param([message("user", None)], None, r"messages\[0\]\['content'\] must .* NoneType", id="content none"),
         pytest.param(
-            [message("user", [{"type": "text"}])], None, r"messages\[0\]\['content'\] .* list", id="content list"
+            [message("user", [{"type": "text"}])],
+            None,
+            r"messages\[0\]\['content'\]\[0\]\['text'\] must .* NoneType",
+            id="part without text",
         ),
+        pytest.param(
+            [message("user", [TEXT, {"type": "image_url", "image_url": {"url": "http://h"}}])],
+            None,
+            r"messages\[0\]\['content'\]\[1\] is of the type 'image_url', and the servers take only text",
+            id="picture",
+        ),
+        pytest.param([TEXT, {"type": "input_audio"}], None, r"messages\[1\] .* 'input_audio'", id="sound"),
+        pytest.param([message("user", [{}])], None, r"\['content'\]\[0\] must be \{'type'", id="part without a type"),
+        pytest.param([message("user", [5])], None, r"\['content'\]\[0\] must be \{'type'", id="part number"),
+        pytest.param([message("user", [])], None, r"messages\[0\]\['content'\] is empty", id="no parts"),
         pytest.param([message("user", b"a")], None, r"messages\[0\]\['content'\] .* bytes", id="content bytes"),
         pytest.param([USER, message("user", "")], None, r"messages\[1\]\['content'\] is empty", id="content empty"),
         pytest.param("ab\0", None, "messages has a NUL at character 2", id="NUL"),

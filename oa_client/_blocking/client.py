@@ -151,7 +151,8 @@ class Client:
         Args:
             messages: the question, or a list of `{"role", "content"}` with the roles "system", "user" (or
                 "prompter") and "assistant". The API takes no answers of others, so several are flattened into one
-                prompt, a line `Role: content` for each. A system message at the start is the system prompt.
+                prompt, a line `Role: content` for each. A system message at the start is the system prompt. A content
+                may be a list of text parts, `{"type": "text", "text": …}`, which are joined.
             keep: do not delete the chat.
             **options: `model`, `sampling`, `system_prompt`, `user_profile`, `response_instructions` and `plugins`;
                 `AnswerOptions` says what each may be, and what it costs.

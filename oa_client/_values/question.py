@@ -14,7 +14,7 @@ from oa_client._values.options import AnswerOptions, merge_options
 from oa_client._values.plugin import Plugin
 from oa_client._values.sampling import Sampling
 
-Messages = str | Sequence[Mapping[str, str]]
+Messages = str | Sequence[Mapping[str, Any]]
 
 #: What `messages` may have; "prompter" is the wire's word for a user.
 ROLES = ("system", "user", "assistant", "prompter")
@@ -110,15 +110,18 @@ def read_messages(messages: Any, system_prompt: str | None) -> tuple[str, str | 
         ConfigurationError: names the argument and what is wrong with it.
     """
     check_text("system_prompt", system_prompt)
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-        names = ["messages"]
-    elif isinstance(messages, Sequence) and not isinstance(messages, (bytes, bytearray)):
-        names = [f"messages[{index}]['content']" for index in range(len(messages))]
-    else:
+    if not isinstance(messages, Sequence) or isinstance(messages, (bytes, bytearray)):
         raise ConfigurationError(
             f"messages must be a string or a list of {{'role', 'content'}}, not {type(messages).__name__}"
         )
+    if messages and all(isinstance(item, Mapping) and "type" in item and "role" not in item for item in messages):
+        # The parts of one message, without its role.
+        messages = _join_parts("messages", messages)
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+        names = ["messages"]
+    else:
+        names = [f"messages[{index}]['content']" for index in range(len(messages))]
     if not messages:
         raise ConfigurationError("messages is empty: there is nothing to answer")
     pairs = [_read_message(index, item, name) for index, (item, name) in enumerate(zip(messages, names, strict=True))]
@@ -154,12 +157,33 @@ def _read_message(index: int, item: Any, name: str, roles: Sequence[str] | None 
         check_text(f"messages[{index}]['role']", role)
     elif role not in roles:
         raise ConfigurationError(f"messages[{index}]['role'] is unknown: {show(role)}{did_you_mean(role, ROLES)}")
-    if not isinstance(content, str):
-        raise ConfigurationError(f"{name} must be a string, not {type(content).__name__}")
+    content = _join_parts(name, content)
     if roles is not None:
         _check_not_empty(name, content)
     check_text(name, content)
     return "user" if role == "prompter" and roles else role, content
+
+
+def _join_parts(name: str, content: Any) -> str:
+    """Return a message's text, which other libraries give as a list of parts as well."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, Sequence) or isinstance(content, (bytes, bytearray)):
+        raise ConfigurationError(f"{name} must be a string or a list of text parts, not {type(content).__name__}")
+    return "".join(_read_part(f"{name}[{index}]", part) for index, part in enumerate(content))
+
+
+def _read_part(name: str, part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind is None:
+        raise ConfigurationError(f"{name} must be {{'type': 'text', 'text': …}}")
+    if kind != "text":
+        raise ConfigurationError(f"{name} is of the type {show(kind)}, and the servers take only text")
+    if not isinstance(part.get("text"), str):
+        raise ConfigurationError(f"{name}['text'] must be a string, not {type(part.get('text')).__name__}")
+    return str(part["text"])
 
 
 def _check_not_empty(name: str, content: str) -> None:
@@ -204,7 +228,8 @@ def check_id(name: str, value: Any) -> None:
         ConfigurationError: if it is not a string of a sensible length without anything unprintable.
     """
     if not is_id(value):
-        raise ConfigurationError(f"{name} must be the id of one, not {show(value)}")
+        noun = "chat" if name == "chat_id" else "message"
+        raise ConfigurationError(f"{name} must be the id of a {noun}, not {show(value)}")
 
 
 def is_id(value: Any) -> bool:
