@@ -32,6 +32,8 @@ class Hop:
 
     async def run(self, function: Callable[[], _T]) -> _T:
         """Run a blocking call in a thread; when the caller is cancelled, stop what it does, and drop its result."""
+        # Before all else of anyio, as it says what went wrong if that cannot be loaded.
+        loop = Loop()
         await anyio.lowlevel.checkpoint_if_cancelled()
         exchanges: list[Exchange] = []
         is_abandoned = False
@@ -44,7 +46,6 @@ class Hop:
 
         context = copy_context()
         context.run(note_exchange.set, note)
-        loop = Loop()
         waiter = loop.new_waiter()
         result: Future[_T] = Future()
         result.add_done_callback(partial(_arrive, loop, waiter))

@@ -9,6 +9,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from oa_client._values.errors import TransportError
+
 
 class Loop:
     """
@@ -17,10 +19,18 @@ class Loop:
     Attributes:
         post: from any thread, has a function called in the loop; RuntimeError if that is over.
         new_waiter: in the loop, returns something to await until it is given to `set()`.
+
+    Raises:
+        TransportError: if no file can be opened: anyio loads what belongs to the event loop when it is first asked.
     """
 
     def __init__(self) -> None:
-        self._native = _running()
+        try:
+            self._native = _running()
+        except OSError as error:
+            failure = TransportError(f"nothing was sent: {error}")
+            failure.is_unsent = True
+            raise failure from error
         self._find: Callable[[], object] = _running
         if hasattr(self._native, "call_soon_threadsafe"):
             # It is there, as it runs; and it is asked with each token, in a tenth of the time that anyio takes.

@@ -307,3 +307,5 @@ def finish_all() -> None:
     for cleanup in list(_unfinished):
         if not cleanup.is_own:
             cleanup.close(max(0.0, deadline - monotonic()))
+            # urllib3 has closed what there was before this, and Python warns of a socket that is left open.
+            cleanup._transport.close()
