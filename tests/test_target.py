@@ -296,6 +296,22 @@ def test_address_without_a_scheme(url: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("http://h/a b", "a space (write it as %20) at character 10", id="space in the path"),
+        pytest.param("HTTP://h\n", "a line break or another invisible character at character 8", id="line end"),
+        pytest.param("http://h\\x", "a backslash at character 8", id="backslash"),
+    ],
+)
+def test_odd_character_in_an_address(url: str, words: str) -> None:
+    """An http address with a character that no URL may have is not said to be none: the character is named."""
+    with pytest.raises(ConfigurationError) as caught:
+        found(url)
+
+    assert f"base_url has {words}, which no URL may have" == str(caught.value)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         pytest.param(f"http://user:{SECRET}@h", id="password"),

@@ -28,8 +28,8 @@ from oa_client._values.errors import ConfigurationError
 from oa_client._wire.inference import Inference
 from oa_client._wire.surface import DEFAULT_MODEL, Surface
 
-#: No white space and nothing that libraries read in different ways.
-_URL = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
+#: White space, and what libraries read in different ways or take away.
+_ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
 #: A host and port behind no scheme or a wrong one.
 _BARE = re.compile(r"(?!https?://)(?:[a-z]*:?/+)?((?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d+)?)(?:/.*)?", re.ASCII)
 #: characters; a host is seldom longer, a token that was taken for one always.
@@ -182,6 +182,11 @@ def origin_name(url: str) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def is_clean(url: str) -> bool:
+    """Whether a URL has nothing in it that libraries read in different ways."""
+    return not _ODD.search(url)
+
+
 def check_url(name: str, value: Any) -> str:
     """
     Return an address as it is used, without a slash at its end.
@@ -190,11 +195,16 @@ def check_url(name: str, value: Any) -> str:
         ConfigurationError: if it is none, or holds what does not belong there.
     """
     problem = f"{name} is not an http or https URL{_suggestion(value)}"
-    if not isinstance(value, str) or not _URL.fullmatch(value):
+    if not isinstance(value, str):
         raise ConfigurationError(problem)
+    odd = _ODD.search(value)
+    if odd and value.lower().startswith(("http://", "https://")):
+        names = {" ": "a space (write it as %20)", "\\": "a backslash"}
+        words = names.get(odd[0], "a line break or another invisible character")
+        raise ConfigurationError(f"{name} has {words} at character {odd.start()}, which no URL may have")
     try:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        if odd or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ConfigurationError(problem)
     except ValueError:
         raise ConfigurationError(problem) from None
