@@ -273,9 +273,9 @@ def test_unclear_failures_of_a_post_are_not_tried_again(script: OpenAssistantScr
     [
         pytest.param(json_response([]), "no id", id="a list"),
         pytest.param(json_response({"id": 5}), "no id", id="a number"),
-        pytest.param(json_response({"id": ".."}), "cannot be one", id="dots"),
-        pytest.param(json_response({"id": "a\nb"}), "cannot be one", id="a line end"),
-        pytest.param(json_response({"id": "x" * 1000}), "cannot be one", id="too long"),
+        pytest.param(json_response({"id": ".."}), "has an id that is", id="dots"),
+        pytest.param(json_response({"id": "a\nb"}), "has an id that is", id="a line end"),
+        pytest.param(json_response({"id": "x" * 1000}), "has an id that is", id="too long"),
         pytest.param(response(200, b"[" * 100_000), "not JSON", id="deep JSON"),
         pytest.param(empty_response(), "no id", id="nothing"),
     ],

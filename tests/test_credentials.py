@@ -86,7 +86,7 @@ def test_secrets_follow_a_renewal() -> None:
 
     assert isinstance(error, TransportError)
     assert SECRET not in str(error)
-    assert transport._failures.cause(cause) is None
+    assert error.__cause__ is None
 
 
 def run(

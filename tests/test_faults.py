@@ -1029,7 +1029,7 @@ TABLE: dict[str, list[Row]] = {
             error=TransportError,
         ),
         _bad_answer(
-            "an id that cannot be one", json_response({"id": ".."}, 200, JSON_HEAD), "an id that cannot be one"
+            "an id that cannot be one", json_response({"id": ".."}, 200, JSON_HEAD), "an id that is empty, too long"
         ),
         Row(
             "an answer that drips",

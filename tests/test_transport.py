@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
+import json
 import logging
 import math
 import pickle
@@ -17,7 +19,17 @@ from typing import Any
 import pytest
 import requests
 
-from oa_client import APIError, Client, ConfigurationError, OAError, ProtocolError, TransportError, TransportTimeout
+from oa_client import (
+    APIError,
+    Client,
+    ConfigurationError,
+    OAError,
+    ProtocolError,
+    RateLimitError,
+    ReplyError,
+    TransportError,
+    TransportTimeout,
+)
 from oa_client._accounts.credentials import Credentials, Login
 from oa_client._accounts.target import Target
 from oa_client._net.interrupt import Interrupt, Interrupted
@@ -30,6 +42,7 @@ from tests.scripted import (
     OpenAssistantScript,
     Request,
     ScriptedServer,
+    Surface,
     chunk,
     cut_after,
     empty_response,
@@ -72,6 +85,25 @@ def test_redirects_are_refused(other_server: ScriptedServer, status: int) -> Non
     assert caught.value.status == status
     assert "127.0.0.1" in str(caught.value)
     assert other_server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("//oa.test/chats", "this one leads to http://oa.test: "),
+        ("//me:pw@oa.test:8443/", "this one leads to http://oa.test:8443: "),
+        ("https://oa.test:8443", "this one leads to https://oa.test:8443: "),
+        ("/login", "redirects are refused$"),
+    ],
+)
+def test_redirect_is_told_as_it_is(location: str, words: str) -> None:
+    """The error has the scheme, host and port that a redirect leads to, if it leads elsewhere."""
+    with (
+        ScriptedServer(reply(empty_response(302, {"location": location}))) as server,
+        Client(server.url, token=SECRET) as client,
+        pytest.raises(APIError, match=words),
+    ):
+        client.list_models()
 
 
 def test_redirect_to_nowhere_is_refused() -> None:
@@ -124,13 +156,54 @@ def test_proxy_argument_is_used_for_loopback_too() -> None:
             client.ask("Hi")
 
 
-@pytest.mark.parametrize("proxy", ["", "host:80", "ftp://host", f"http://me:{SECRET}@:x", 5])
+@pytest.mark.parametrize(
+    "proxy", ["", "host:80", "ftp://host", f"http://me:{SECRET}@:x", 5, "http://h:80\n", "http://h\r\n.x", "http://h /"]
+)
 def test_bad_proxy_is_refused_without_showing_it(proxy: Any) -> None:
     """A proxy that is no URL raises, and the message holds no password."""
     with pytest.raises(ConfigurationError, match="proxy must be a URL") as caught:
         Client("http://127.0.0.1:9", token="t", proxy=proxy)
 
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("proxy", ["http://h:80\n", f"http://me:{SECRET}\r\n@h"])
+def test_bad_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """A proxy of the environment that has a line break in it is refused, and not shown."""
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(ConfigurationError, match=r"^a proxy of the environment .* line break") as caught:
+        Client("https://oa.test", token="t")
+
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "direct"),
+    [
+        pytest.param("fd00::/8", True, id="network"),
+        pytest.param("x.test, [fd00::]/8", True, id="network in brackets"),
+        pytest.param("[fd00:0::1]", True, id="address in brackets"),
+        pytest.param("[fd00::1]:9", True, id="address and port"),
+        pytest.param("FD00:0::0001", True, id="address written in another way"),
+        pytest.param("[fd00::1]:90", False, id="address and another port"),
+        pytest.param("fe80::/10,10.0.0.0/8,fd00::/x", False, id="other networks"),
+        pytest.param("", False, id="nothing"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the credentials go to")
+def test_no_proxy_with_ipv6(monkeypatch: pytest.MonkeyPatch, no_proxy: str, direct: bool) -> None:
+    """$no_proxy may name an IPv6 address or network, in brackets or not."""
+    with ScriptedServer(reply(json_response({"detail": "from the proxy"}, 418))) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", no_proxy)
+        with (
+            Client("http://[fd00::1]:9", token="t", max_retries=0, timeout=0.2) as client,
+            pytest.raises(OAError) as caught,
+        ):
+            client.list_models()
+
+    assert direct is isinstance(caught.value, TransportError)
+    assert direct is not isinstance(caught.value, APIError)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +213,9 @@ def test_bad_proxy_is_refused_without_showing_it(proxy: Any) -> None:
         pytest.param({"X-A": f"{SECRET}é"}, "'X-A'", id="not ASCII"),
         pytest.param({"X:A": SECRET}, "name", id="a colon"),
         pytest.param({"": SECRET}, "name", id="no name"),
+        pytest.param({"X-A": "a", "X B": SECRET}, "^headers: name 2 is not the name of a header", id="a space"),
+        pytest.param({"X-B ": SECRET}, "name 1", id="a space at the end"),
+        pytest.param({f"Authorization {SECRET}": "x"}, "name 1", id="a secret in the name"),
         pytest.param({"authorization": SECRET}, "token=", id="credentials twice"),
     ],
 )
@@ -209,7 +285,37 @@ def _failing_answers() -> dict[str, Any]:
         "bad chunk": reply(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
         "bad gzip": reply(response(200, b"xx", {"content-encoding": "gzip"})),
         "no HTTP": reply(b"nonsense\r\n\r\n"),
+        "repeats it": reply(json_response({"detail": f"unknown: {SECRET}"}, 418)),
+        "repeats it in a page": reply(response(200, f"<p>{SECRET}".encode())),
+        "repeats it, not UTF-8": reply(response(200, f"{SECRET}\xff".encode("latin-1"))),
+        "repeats it, no id": reply(json_response({"you": SECRET})),
+        "repeats it as a chunk": reply(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%b\r\n" % SECRET.encode()
+        ),
+        "repeats it as a status": reply(f"HTTP/1.1 {SECRET}\r\n\r\n".encode()),
     }
+
+
+def _failing_events() -> dict[str, bytes]:
+    """What goes wrong in the events, with the credential in it."""
+    return {
+        "error event": b"data: "
+        + json.dumps({"event_type": "error", "error": f"{SECRET} is bad", "message": None}).encode(),
+        "error that is text": f"event: error\r\ndata: {SECRET}".encode(),
+        "not JSON": f"data: {{{SECRET}".encode(),
+        "no object": f'data: ["{SECRET}"]'.encode(),
+        "wrong field": f'data: {{"event_type": "token", "text": ["{SECRET}"]}}'.encode(),
+    }
+
+
+def _shown_by(error: BaseException | None) -> Iterator[str]:
+    """Yield what tools show of an error: its words and fields, and the variables of frames; also of those below it."""
+    while error is not None:
+        yield f"{error} {error!r} {error.args} {vars(error)} {getattr(error, 'doc', '')}"
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                yield f"{frame.f_code.co_name}: {frame.f_locals}"
+        error = error.__cause__ or error.__context__
 
 
 @pytest.mark.parametrize("how", list(_failing_answers()))
@@ -533,15 +639,69 @@ def test_no_frame_of_an_error_has_a_credential(how: str, credentials: dict[str, 
     ):
         client.ask("Hi")
 
-    shown = []
-    error: BaseException | None = caught.value
-    while error is not None:
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename != __file__]
-        shown += [f"{frame.f_code.co_name}: {frame.f_locals}" for frame in frames]
-        error = error.__cause__ or error.__context__
+    assert [text for text in _shown_by(caught.value) if SECRET in text] == []
 
-    assert shown
-    assert [text for text in shown if SECRET in text] == []
+
+@pytest.mark.parametrize("how", list(_failing_events()))
+def test_no_credential_in_an_error_of_the_events(surface: Surface, how: str) -> None:
+    """A credential that the events repeat is neither in the error nor in the frames and causes of it."""
+    with OpenAssistantScript(surface) as script:
+        script.events = lambda stream: stream.raw(_failing_events()[how] + b"\r\n\r\n")
+        credentials: dict[str, Any] = {"cookies": {"session": SECRET}} if surface == "website" else {"token": SECRET}
+        with Client(script.url, **credentials) as client, pytest.raises(OAError) as caught:
+            client.ask("Hi")
+
+    assert isinstance(caught.value, ReplyError)
+    assert ("error" in how) is ("***" in str(caught.value))
+    assert [text for text in _shown_by(caught.value) if SECRET in text] == []
+
+
+@pytest.mark.parametrize(
+    "credentials", [{"token": "t"}, {"cookies": {"session": "long-enough", "theme": "t", "consent": "1"}}], ids=str
+)
+def test_short_secret_spoils_no_error(credentials: dict[str, Any]) -> None:
+    """A token or cookie of some characters, which any text has, neither garbles an error nor takes its cause."""
+    with ScriptedServer(reply(b"")) as server:
+        url = server.url
+    with Client(url, **credentials, max_retries=0) as client, pytest.raises(TransportError) as caught:
+        client.list_models()
+
+    assert "no answer: ConnectionRefusedError: Connection refused; is the server running?" in str(caught.value)
+    assert isinstance(caught.value.__cause__, requests.ConnectionError)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'], ids=["lists", "objects"])
+@pytest.mark.parametrize("depth", [100, 450, 5000])
+def test_deep_detail(opening: bytes, depth: int) -> None:
+    """An error whose detail is nested very deep has it as text, and can be printed, copied and pickled."""
+    closing = b"]" if opening == b"[" else b"}"
+    body = b'{"detail": [' + opening * depth + b"1" + closing * depth + b"]}"
+    with (
+        ScriptedServer(reply(response(418, body, {"content-type": "application/json"}))) as server,
+        Client(server.url, token=SECRET) as client,
+        pytest.raises(APIError) as caught,
+    ):
+        client.list_models()
+
+    error = pickle.loads(pickle._dumps(caught.value))  # type: ignore[attr-defined]  # noqa: S301 - in Python, so not deep
+    assert body.decode() == error.detail == copy.deepcopy(caught.value).detail
+    assert "answered 418: " in str(error)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7.0), ("9" * 400, None), ("9" * 20, None), ("Fri, 31 Dec 9999 23:59:59 GMT", None), ("soon", None)],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    """`retry_after` is seconds that can be waited for, or None."""
+    with (
+        ScriptedServer(reply(json_response({"detail": "x"}, 429, {"retry-after": value}))) as server,
+        Client(server.url, token=SECRET, max_retries=0) as client,
+        pytest.raises(RateLimitError) as caught,
+    ):
+        client.list_models()
+
+    assert seconds == caught.value.retry_after
 
 
 @pytest.mark.parametrize("login", [f"user:{SECRET}", f"{SECRET}:", SECRET, f"user:%73{SECRET[1:]}"])

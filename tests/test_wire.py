@@ -546,5 +546,5 @@ def test_ids_that_are_none_go_nowhere(surface: Surface, bad: str) -> None:
         lambda: surface.evaluate("c", "m", [bad]),
     ]
     for use in uses:
-        with pytest.raises(ProtocolError, match="id that cannot be one"):
+        with pytest.raises(ProtocolError, match="id that is empty, too long"):
             use()

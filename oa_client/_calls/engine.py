@@ -280,12 +280,14 @@ class Engine:
             models = {info.name: info for info in load(exchange)}
             if name in models:
                 return models[name]
-        raise ConfigurationError(f"model {name!r} is not on the server{did_you_mean(name, list(models))}")
+        raise ConfigurationError(f"model {name!r} is not on the server{did_you_mean(name, exchange.hide(models))}")
 
     def _preset(self, exchange: Exchange, model: str, name: str) -> Sampling:
         presets = {preset.name: preset.sampling for preset in self._model(exchange, model).presets}
         if name not in presets:
-            raise ConfigurationError(f"sampling: no preset {name!r} for {model}{did_you_mean(name, list(presets))}")
+            raise ConfigurationError(
+                f"sampling: no preset {name!r} for {model}{did_you_mean(name, exchange.hide(presets))}"
+            )
         return presets[name]
 
     def _plugin(self, exchange: Exchange, name: str) -> dict[str, Any]:
@@ -295,7 +297,7 @@ class Engine:
                 if plugin.config and name in (plugin.config.name_for_human, plugin.config.name_for_model):
                     return plugin.to_json()
         names = [plugin.name for plugin in plugins if plugin.name]
-        raise ConfigurationError(f"plugin {name!r} is not on the server{did_you_mean(name, names)}")
+        raise ConfigurationError(f"plugin {name!r} is not on the server{did_you_mean(name, exchange.hide(names))}")
 
     def load_plugins(self, exchange: Exchange) -> list[Plugin]:
         """Ask for the plugins that the server lists, and remember them."""

@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from oa_client._calls.cleanup import GRACE, Cleanup, finish_all
@@ -240,6 +240,10 @@ class Exchange:
         """Have what was left seen to, in the background."""
         if self._cleanup is not None:
             self._cleanup.start()
+
+    def hide(self, names: Iterable[str]) -> list[str]:
+        """Return names of the server, for an error, without the credentials that they repeat."""
+        return [self.transport.secrets.hide(name) for name in names]
 
     def describe(self, error: OAError, text: str = "") -> OAError:
         """Add what is known of the reply to an error."""

@@ -27,6 +27,8 @@ from oa_client._values.errors import (
     ProtocolError,
     TransportError,
     TransportTimeout,
+    without_frames,
+    without_text,
 )
 from oa_client._values.events import Event, MessageEvent, PendingEvent, TokenEvent, event_from_json
 from oa_client._values.json_object import SURROGATE, without_halves
@@ -105,6 +107,7 @@ class Reply:
         # Whether the answer will not change any more, though it ends with an error.
         self._is_final = False
         self._read_limit = exchange.timeout.read or math.inf
+        self._hide = exchange.transport.secrets.hide
         self._is_bounded = False
         self._waits_since = 0.0
 
@@ -173,7 +176,7 @@ class Reply:
             try:
                 final = yield from self._read_events(waits)
             except TransportError as error:
-                cut = error
+                cut = without_frames(error)
             if self.exchange.stopped:
                 return
             if not waits:
@@ -202,7 +205,7 @@ class Reply:
                 self.exchange.leave_chat()
                 self.exchange.clean_up()
                 self.exchange.describe(error, self.text)
-                raise
+                raise without_frames(error)  # noqa: B904 - the same error
         finally:
             self.exchange.leave_chat()
             self._body.close()
@@ -291,7 +294,7 @@ class Reply:
         except Exception as error:
             clock.spend(monotonic() - started)
             clock.check()
-            raise body.translate(error) from error
+            raise body.translate(error)  # noqa: B904 - it has its cause
         if piece is None and (not self._waits_since or monotonic() < self.due):
             self._waits_since = started
             return None
@@ -314,8 +317,8 @@ class Reply:
             data = json.loads(event.data) if data is None else data
         except (ValueError, RecursionError) as error:
             if event.event == "error":
-                raise GenerationError(f"the server reports an error: {event.data}") from error
-            raise ProtocolError("the server sent an event that is not JSON") from error
+                raise GenerationError(self._hide(f"the server reports an error: {event.data}")) from without_text(error)
+            raise ProtocolError("the server sent an event that is not JSON") from without_text(error)
         if not isinstance(data, dict):
             raise ProtocolError("the server sent an event that is not a JSON object")
         if data.get("event_type") in _LAST and not is_answer(data.get("message"), self.chat_id, self.message_id):
@@ -348,7 +351,7 @@ class Reply:
     def _error(self, data: dict[str, Any]) -> OAError:
         """Make the error for an error event."""
         words = data.get("error")
-        words = without_halves(words) if isinstance(words, str) and words else "no reason given"
+        words = self._hide(without_halves(words)) if isinstance(words, str) and words else "no reason given"
         state = data["message"].get("state") if isinstance(data.get("message"), dict) else None
         # It may be anything, and nothing that a set takes.
         self._is_final = isinstance(state, str) and state in DELETABLE_STATES

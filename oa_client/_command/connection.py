@@ -14,7 +14,7 @@ from oa_client._accounts.target import check_url, find_target
 from oa_client._blocking.client import Client
 from oa_client._command.output import complain
 from oa_client._values.errors import ConfigurationError
-from oa_client._wire.surface import Website
+from oa_client._wire.website import Website
 
 #: seconds that a command which is broken off waits for an answer to end, so that its chat can be deleted.
 INTERRUPT_TIMEOUT = 3.0

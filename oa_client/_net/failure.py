@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import urllib3.exceptions
 
 from oa_client._accounts.target import Target, is_secret
 from oa_client._net.interrupt import Interrupted
+from oa_client._net.secrets import MASK, Secrets
 from oa_client._values.errors import (
     APIError,
     AuthError,
@@ -31,11 +33,12 @@ from oa_client._wire.refusal import TOKEN_EXPIRED, advice, error_class, error_de
 
 NOT_OURS = ": is base_url right, and does something stand in front of the server?"
 
-_MASK = "***"
 #: characters of the server's explanation that a message repeats; all of it is in `APIError.detail`.
 DETAIL_LIMIT = 2000
-#: characters; a shorter secret may be part of any word, and is not looked for in what the server says.
-SHORTEST_SECRET = 8
+#: levels; JSON that is nested deeper is left as text, as it can be neither printed nor pickled everywhere.
+DEPTH_LIMIT = 50
+#: seconds, a year; no server means more, and `time.sleep` does not take all of them.
+LONGEST_RETRY_AFTER = 366 * 86400.0
 #: Raised before a connection is made; one of the two is a subclass of the other.
 _UNCONNECTED = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
 _TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
@@ -56,34 +59,38 @@ class Failures:
 
     Args:
         target: the server.
-        secrets: strings that no error may show, those of the target's credentials aside.
+        secrets: takes credentials out of texts.
         headers: names of the headers that the user added, whose values are nobody else's business.
     """
 
-    def __init__(self, target: Target, secrets: frozenset[str], headers: Iterable[str]) -> None:
+    def __init__(self, target: Target, secrets: Secrets, headers: Iterable[str]) -> None:
         self._target = target
-        self._known_secrets = secrets
+        self._secrets = secrets
         self._headers = frozenset(name.lower() for name in headers) - {"user-agent"}
 
     def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
-        """Return our error for one of the libraries below; `fired`: whether the operation was interrupted."""
+        """
+        Return our error for one of the libraries below, which is its cause unless that shows a secret.
+
+        `fired` is whether the operation was interrupted.
+        """
         if isinstance(error, OAError):
             return error
-        what = f"{call.method} {self._target.base_url}{call.path}"
+        what = self._request_line(call)
         if isinstance(error, requests.RequestException):
             if error.request is not None:
                 error.request = self._mask_request(error.request)  # type: ignore[arg-type]  # it is prepared
             error.response = None
         chain = list(_chain(error))
         _drop_frames(chain)
-        if fired:
-            return Interrupted(f"{what} was interrupted")
-        reason = self._mask(_reason(chain[-1]))
+        reason = self._secrets.hide(_reason(chain[-1]))
         is_unsent = any(isinstance(item, _UNCONNECTED) for item in chain)
         # For urllib3 a connection that is refused is a kind of timeout.
         is_refused = any(isinstance(item, urllib3.exceptions.NewConnectionError) for item in chain)
         result: OAError
-        if is_unsent and not is_refused:
+        if fired:
+            result = Interrupted(f"{what} was interrupted")
+        elif is_unsent and not is_refused:
             result = TransportTimeout(f"{what}: no connection in time", phase="connect")
         elif any(isinstance(item, _TIMEOUTS) for item in chain) and not is_refused:
             result = TransportTimeout(f"{what}: the server sent nothing in time", phase="read")
@@ -103,34 +110,15 @@ class Failures:
             if isinstance(chain[-1], ConnectionRefusedError):
                 hint = "; is the server running? `oa-client serve` starts one on this machine"
             result = TransportError(f"{what}: no answer: {reason}{hint}")
-        if isinstance(result, TransportError):
+        if isinstance(result, TransportError) and not fired:
             result.request = getattr(error, "request", None)
             result.is_unsent = is_unsent
+        result.__cause__ = None if any(self._secrets.are_in(f"{item} {item!r}") for item in chain) else error
         return result
 
-    @property
-    def _secrets(self) -> frozenset[str]:
-        # Each time: credentials are renewed.
-        return self._known_secrets | self._target.credentials.secrets
-
-    def cause(self, error: Exception) -> BaseException | None:
-        """Return the error to chain, or None if it would show a secret."""
-        if isinstance(error, OAError):
-            return error.__cause__
-        return None if any(secret in str(error) for secret in self._secrets) else error
-
-    def _mask(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
-        return text
-
-    def conceal(self, text: str) -> str:
-        """Return what the server said without the credentials that it repeats."""
-        for secret in self._secrets:
-            if len(secret) >= SHORTEST_SECRET:
-                # As it is, and in JSON.
-                text = text.replace(secret, _MASK).replace(json.dumps(secret)[1:-1], _MASK)
-        return text
+    def _request_line(self, call: Call[Any]) -> str:
+        # The path has ids of the server in it.
+        return f"{call.method} {self._target.base_url}{self._secrets.hide(call.path)}"
 
     def _mask_request(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Return a copy without credentials."""
@@ -142,14 +130,15 @@ class Failures:
 
     def _mask_headers(self, headers: Mapping[str, str]) -> Any:
         hidden = (name for name in headers if is_secret(name) or name.lower() in self._headers)
-        return requests.structures.CaseInsensitiveDict({**headers, **dict.fromkeys(hidden, _MASK)})
+        return requests.structures.CaseInsensitiveDict({**headers, **dict.fromkeys(hidden, MASK)})
 
     def _snapshot(self, response: requests.Response, body: bytes) -> requests.Response:
         """Return a copy that holds neither a socket nor a credential, with a body that holds none."""
         copy = requests.Response()
         copy.status_code, copy.url, copy.encoding = response.status_code, response.url, response.encoding
-        copy.reason = self.conceal(response.reason or "")
-        copy.headers = self._mask_headers({name: self.conceal(value) for name, value in response.headers.items()})
+        hide = self._secrets.hide
+        copy.reason = hide(response.reason or "")
+        copy.headers = self._mask_headers({name: hide(value) for name, value in response.headers.items()})
         copy.elapsed = response.elapsed
         copy._content = body
         copy.request = self._mask_request(response.request)
@@ -159,17 +148,19 @@ class Failures:
         """Return the error for an answer that is not a success; `nobody`: it says that nobody is signed in."""
         status = response.status_code
         said = body.decode(errors="replace")
-        text = self.conceal(said)
+        text = self._secrets.hide(said)
         if text != said:
             body = text.encode()
         try:
             # Twice, as escapes may have hidden something.
-            data = json.loads(self.conceal(json.dumps(json.loads(text), ensure_ascii=False)))
+            data = json.loads(self._secrets.hide(json.dumps(json.loads(text), ensure_ascii=False)))
         except (ValueError, RecursionError):
+            data = None
+        if _is_deep(data):
             data = None
         is_page = text.lstrip()[:1] == "<"
         detail = "" if is_page or nobody else error_detail(data, text)
-        words = [f"{call.method} {self._target.base_url}{call.path} answered {status}"]
+        words = [f"{self._request_line(call)} answered {status}"]
         if is_page:
             words.append(f"an HTML page{NOT_OURS}")
         elif detail:
@@ -177,7 +168,7 @@ class Failures:
         if nobody:
             words.append("nobody is signed in")
         elif 300 <= status < 400:
-            words.append(f"redirects are refused{self.conceal(_destination(response))}")
+            words.append(f"redirects are refused{self._secrets.hide(_destination(response))}")
         credentials = self._target.credentials
         has_worked = credentials.has_worked
         hint = (call.on_failure if status == 500 else "") or advice(
@@ -190,7 +181,7 @@ class Failures:
             status=status,
             detail=detail,
             method=call.method,
-            path=call.path,
+            path=self._secrets.hide(call.path),
             response=self._snapshot(response, body),
         )
         if isinstance(error, (RateLimitError, BusyError)):
@@ -202,24 +193,38 @@ class Failures:
 
 def _destination(response: requests.Response) -> str:
     try:
-        parts = urlsplit(response.headers.get("Location", ""))
+        location = urlsplit(response.headers.get("Location", ""))
+        # Without one of its own it has the scheme of the request.
+        scheme = location.scheme or urlsplit(response.url).scheme
     except ValueError:
         return ""
-    if not parts.netloc:
+    place = location.netloc.rpartition("@")[2]
+    if not place:
         return ""
-    return f", and this one leads to {parts.scheme}://{parts.hostname}: if you trust it, make it the base_url"
+    return f", and this one leads to {scheme}://{place}: if you trust it, make it the base_url"
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read the header: seconds, or a date."""
+    """Read the header: seconds, or a date. None if there is none, or one that cannot be waited for."""
     if value is None:
         return None
-    if value.strip().isdecimal():
-        return float(value)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        if value.strip().isdecimal():
+            seconds = float(value)
+        else:
+            seconds = max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
         return None
+    return seconds if seconds <= LONGEST_RETRY_AFTER else None
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether what was read of JSON is nested too deep to be handed on."""
+    level = [value]
+    for _ in range(DEPTH_LIMIT):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level = list(itertools.chain.from_iterable(inner))
+    return bool(level)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -9,19 +9,21 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from time import monotonic
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import requests
 import requests.auth
 
-from oa_client._accounts.cookies import add_to_header, values_of
+from oa_client._accounts.cookies import add_to_header
 from oa_client._accounts.credentials import Credentials
-from oa_client._accounts.target import Target, is_secret
+from oa_client._accounts.target import Target
 from oa_client._net.body import Body, pieces
 from oa_client._net.connection import Session, operation
 from oa_client._net.failure import NOT_OURS, Failures
 from oa_client._net.interrupt import Interrupt, Interrupted
-from oa_client._values.errors import ConfigurationError, ProtocolError
+from oa_client._net.secrets import Secrets
+from oa_client._net.settings import check_headers, choose, secrets_in
+from oa_client._values.errors import ConfigurationError, OAError, ProtocolError, without_frames, without_text
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
 from oa_client._wire.answers import NotSignedIn
@@ -76,6 +78,10 @@ class Transport:
         session: used as it is, neither changed nor closed; without our adapter a call in it can be woken only
             once its response has begun, and what drips within a line of the answer's head or framing is bounded by
             nothing.
+
+    Attributes:
+        target: as given.
+        secrets: takes credentials out of what the server says.
     """
 
     def __init__(
@@ -88,24 +94,16 @@ class Transport:
     ) -> None:
         self.target = target
         self._signature = _Signature(target.credentials)
-        self._headers = _check_headers(headers or {}, target)
-        proxies = {} if proxy is None else dict.fromkeys(("http", "https"), _check_proxy(proxy))
+        self._headers = check_headers(headers or {}, target)
         self._owned: Session | None = None
         if session is None:
             session = self._owned = Session()
         elif not isinstance(session, requests.Session):
             raise ConfigurationError(f"session must be a requests.Session, not {type(session).__name__}")
         self._session = session
-        # Looking for proxies before each request costs more than the rest of it: the environment is read once.
-        # The session's authorities are named again, as requests would take the environment's before them.
-        settings = self._session.merge_environment_settings(
-            target.base_url, dict(proxies), None, self._session.verify, None
-        )
-        if target.is_loopback:
-            settings["proxies"] = {**self._session.proxies, **proxies}
-        self._settings: dict[str, Any] = {name: settings[name] for name in ("proxies", "verify", "cert")}
-        secrets = _secrets(self._headers, settings["proxies"])
-        self._failures = Failures(target, secrets, self._headers)
+        self._settings = choose(session, target, proxy)
+        self.secrets = Secrets(secrets_in(self._headers, self._settings["proxies"]), target.credentials)
+        self._failures = Failures(target, self.secrets, self._headers)
         self._defaults = requests.utils.default_headers()
         self._defaults["User-Agent"] = f"oa-client/{version('oa-client')}"
         # As requests wants it (IDNA, for example); made with the first call, as it may fail.
@@ -144,6 +142,8 @@ class Transport:
             finally:
                 if events is None:
                     response.close()
+        except OAError as error:
+            raise without_frames(error)  # noqa: B904 - the same error
         finally:
             if events is None:
                 interrupt.attach(outer)
@@ -170,7 +170,7 @@ class Transport:
     def _open(self, response: requests.Response, call: Call[Any], interrupt: Interrupt) -> Body:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind == "text/html":
-            raise ProtocolError(f"{call.path} answered with an HTML page, not with events{NOT_OURS}")
+            raise ProtocolError(self.secrets.hide(f"{call.path} answered with an HTML page, not with events{NOT_OURS}"))
         self._has_worked(call)
         return Body.of(response, interrupt, lambda error: self._failures.translate(error, call, False))
 
@@ -180,7 +180,7 @@ class Transport:
 
     def _request(self, call: Call[Any], timeout: Timeout, interrupt: Interrupt) -> requests.Response:
         if interrupt.fired:
-            interrupted = Interrupted(f"{call.method} {call.path} was interrupted before it was sent")
+            interrupted = Interrupted("the call was interrupted before it was sent")
             interrupted.is_unsent = True
             raise interrupted
         data = call.encode()
@@ -197,7 +197,7 @@ class Transport:
             response = redirect.response
         except Exception as error:
             interrupt.detach()
-            raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
+            raise self._failures.translate(error, call, interrupt.fired)  # noqa: B904 - it has its cause
         if interrupt.socket is None:
             interrupt.attach(_ForeignSocket(response))
         if self._owned is None:
@@ -244,12 +244,12 @@ class Transport:
             for piece in pieces(response.raw):
                 body += piece
                 if len(body) > ANSWER_LIMIT:
-                    raise ProtocolError(f"{call.path} answered with more than {ANSWER_LIMIT} bytes")
+                    raise ProtocolError(self.secrets.hide(f"{call.path} answered with more than {ANSWER_LIMIT} bytes"))
                 if monotonic() > interrupt.deadline:
                     # On somebody else's session nobody else looks.
                     raise TimeoutError
         except Exception as error:
-            raise self._failures.translate(error, call, interrupt.fired) from self._failures.cause(error)
+            raise self._failures.translate(error, call, interrupt.fired)  # noqa: B904 - it has its cause
         return bytes(body)
 
     def _load_json(self, body: bytes, call: Call[Any], response: requests.Response) -> Any:
@@ -258,8 +258,9 @@ class Transport:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            kind = self._failures.conceal(response.headers.get("Content-Type", "no content type"))
-            raise ProtocolError(f"{call.method} {call.path} answered {kind}, not JSON{NOT_OURS}") from error
+            kind = response.headers.get("Content-Type", "no content type")
+            words = f"{call.method} {call.path} answered {kind}, not JSON{NOT_OURS}"
+            raise ProtocolError(self.secrets.hide(words)) from without_text(error)
 
 
 class _ForeignSocket:
@@ -276,52 +277,3 @@ class _ForeignSocket:
         sock = getattr(getattr(self._raw, "connection", None), "sock", None)
         if sock is not None:
             sock.settimeout(seconds)
-
-
-def _check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]:
-    if not isinstance(headers, Mapping):
-        raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
-    for name, value in headers.items():
-        if not isinstance(name, str) or not name or not name.isascii() or not name.isprintable() or ":" in name:
-            raise ConfigurationError("headers has a name that is not one")
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or value != value.strip():
-            raise ConfigurationError(f"headers: the value of {name!r} is not a header value")
-        if name.lower() in {known.lower() for known in target.credentials.headers}:
-            raise ConfigurationError(
-                f"headers has {name!r}, which token=, cookies= or what oa_client.login() has kept sets: give one"
-            )
-    return dict(headers)
-
-
-def _check_proxy(proxy: str) -> str:
-    problem = "proxy must be a URL, for example http://127.0.0.1:3128"
-    try:
-        parts = urlsplit(proxy)
-        port = parts.port
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigurationError(problem) from None
-    if (
-        parts.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
-        or not parts.hostname
-        or port == 0
-    ):
-        raise ConfigurationError(problem)
-    return proxy
-
-
-def _secrets(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:
-    """Return the strings that no message may show, those of the credentials aside."""
-    found: set[str] = set()
-    for name, value in headers.items():
-        if is_secret(name):
-            # Behind "Bearer" or "Basic" there is what is secret.
-            found |= {value, value.rpartition(" ")[2], *(values_of(value) if name.lower() == "cookie" else ())}
-    for proxy in proxies.values():
-        try:
-            parts = urlsplit(proxy)
-            # Where there is no password, the user may be a token.
-            given = parts.password or parts.username or ""
-            found |= {given, unquote(given)}
-        except ValueError:
-            raise ConfigurationError("a proxy of the environment or the session is not a URL") from None
-    return frozenset(found - {""})

@@ -20,18 +20,21 @@ OAError                      every error of this package
    └─ IncompleteReplyError   the line was cut and the rest could not be recovered
 ```
 
-The exception of the library below, where there is one, is the `__cause__`; without its traceback, as tools that print
-the variables of frames would show credentials.
+The exception of the library below, where there is one and its words show no credential, is the `__cause__`; without
+its traceback, as tools that print the variables of frames would show credentials.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from typing import Any, Literal, TypeVar
 
 import requests
 
 Phase = Literal["connect", "read", "first_token", "idle", "total"]
 CancelReason = Literal["cancelled", "timeout", "deleted"]
+
+_E = TypeVar("_E", bound="OAError")
 
 
 class OAError(Exception):
@@ -71,6 +74,27 @@ def _restore(cls: type[OAError], args: tuple[Any, ...], state: dict[str, Any]) -
     if isinstance(error, requests.RequestException):
         error.request = error.response = None
     return error
+
+
+def without_frames(error: _E) -> _E:
+    """
+    Return an error of ours without the frames that it has passed, to be raised again.
+
+    Their variables hold what the server has sent, and that may repeat a credential.
+    """
+    if error.__suppress_context__:
+        error.__context__ = None
+    return error.with_traceback(None)
+
+
+def without_text(error: Exception) -> Exception:
+    """Return an error of json without the text that could not be read, in it and in its frames, to be a cause."""
+    if isinstance(error, json.JSONDecodeError):
+        error.doc = ""
+    elif isinstance(error, UnicodeDecodeError):
+        error = UnicodeDecodeError(error.encoding, b"", error.start, error.end, error.reason)
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 class ConfigurationError(OAError, ValueError):

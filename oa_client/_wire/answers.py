@@ -30,7 +30,7 @@ def inferior(message_ids: Sequence[str]) -> dict[str, list[str]]:
 def checked(value: str) -> str:
     """Return an id that goes to the server; those out of its lists and chats come as they are."""
     if not is_id(value):
-        raise ProtocolError("the server's answer has an id that cannot be one")
+        raise ProtocolError("the server's answer has an id that is empty, too long, only dots or not printable")
     return value
 
 
