@@ -49,7 +49,7 @@ def cli() -> None:
     Talk to an Open-Assistant server, or run a small one here.
 
     --server or $OA_BASE_URL names the server; `login`, or $OA_TOKEN (inference server) or $OA_COOKIE (website), signs
-    in. Without an address that is where you are signed in; else a local server with a small demo model answers.
+    in. Without an address, the only server where you are signed in answers, or else a small demo model on this machine.
     """
 
 
