@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import click
 from rich.console import Console
 
@@ -25,7 +23,6 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None,
     < text. It is the question if there is no other, and "-" stands for it even at a terminal.
     """
     output.require()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     text = _read_question(question)
     if not text:
         raise click.UsageError('there is no question: give one, pipe one in, or "-" to read it from standard input')

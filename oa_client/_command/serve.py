@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import tempfile
 import threading
 import warnings
@@ -100,13 +99,11 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
         options["api_key"] = os.environ.get("OA_UPSTREAM_KEY") or None
     options["token"], shown = _read_token(token_file)
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        server = local.LocalServer(**options)
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            server.start()
-        with server:
+        with contextlib.closing(local.LocalServer(**options)) as server:
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                server.start()
             for warning in warned:
                 if warning.category is UserWarning:  # ours; libraries' own are for programmers
                     complain(str(warning.message))
@@ -122,6 +119,7 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
             with contextlib.ExitStack() as until_the_end:
                 if open_page:
                     webbrowser.open(until_the_end.enter_context(_file_to_page(server)))
+                until_the_end.callback(stop.set)
                 # In slices, so that Windows lets Ctrl-C through.
                 while not stop.wait(1):
                     pass

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from oa_client.local._apart import call_apart
 from oa_client.local._errors import INSTALL, LocalServerError
 from oa_client.local._models.backends import Backend
 from oa_client.local._models.registry import Choice
@@ -189,21 +190,33 @@ class LocalServer:
         """
         Load the model and start serving, in a thread that does not keep the process alive.
 
+        If a signal's handler raises meanwhile (Ctrl-C), that comes out, and what was begun is undone
+        in the background; the server can be started again.
+
         Raises:
             LocalServerError: if the extra is not installed, the model is not downloaded, the port is
                 taken, the store cannot be used, or the server has been closed.
         """
+        call_apart(self._start_once)
+
+    def close(self) -> None:
+        """
+        Stop every generation within one token, end the streams, and wait for the threads.
+
+        If a signal's handler raises meanwhile (Ctrl-C), that comes out, and the rest is done in the background.
+        """
+        # A forked child has the object but not its threads, and shares the parent's sockets.
+        if os.getpid() == self._pid:
+            call_apart(self._close_once)
+
+    def _start_once(self, left: threading.Event) -> None:
         with self._lock:
             if self._closed:
                 raise LocalServerError("the local server has been closed: make a new one")
-            if self._serving is None:
-                self._start()
+            if self._serving is None and not left.is_set():
+                self._start(left)
 
-    def close(self) -> None:
-        """Stop every generation within one token, end the streams, and wait for the threads."""
-        # A forked child has the object but not its threads, and shares the parent's sockets.
-        if os.getpid() != self._pid:
-            return
+    def _close_once(self, _left: threading.Event) -> None:
         with self._lock:
             if self._closed:
                 return
@@ -221,7 +234,7 @@ class LocalServer:
             raise LocalServerError("the local server knows its credentials once it is started: they are in its store")
         return Tokens(self._key)
 
-    def _start(self) -> None:
+    def _start(self, left: threading.Event) -> None:
         try:
             from oa_client.local._serving import Serving
         except ImportError as error:
@@ -243,7 +256,10 @@ class LocalServer:
                 clock=self._clock,
                 protocol=self._protocol,
             )
+            undo.callback(serving.stop)
+            if left.is_set():
+                return
+            self.model = backends[0].name
+            self._port = listener.getsockname()[1]
+            self._database, self._accounts, self._serving = database, accounts, serving
             undo.pop_all()
-        self.model = backends[0].name
-        self._port = listener.getsockname()[1]
-        self._database, self._accounts, self._serving = database, accounts, serving

@@ -7,11 +7,13 @@ import os
 import sys
 import threading
 
+from oa_client.local._apart import call_apart
 from oa_client.local._models.weights import MODEL
 from oa_client.local._server import LocalServer
 
 _lock = threading.Lock()
 _servers: dict[int, LocalServer] = {}  # by process id: a forked child needs its own
+_untold: set[int] = set()  # the processes whose user is yet to be told which model answers
 
 
 def shared_server() -> LocalServer:
@@ -20,22 +22,35 @@ def shared_server() -> LocalServer:
 
     Says once, on stderr, which model answers and how to have a better one.
 
+    If a signal's handler raises meanwhile (Ctrl-C), that comes out, and the next call has the server.
+
     Raises:
         LocalServerError: as `LocalServer.start`; the next call tries again.
     """
     pid = os.getpid()
+    if pid not in _servers:
+        call_apart(_start)
+    server = _servers[pid]
+    if pid in _untold:
+        _untold.discard(pid)
+        print(
+            f"oa-client: no address given, so {MODEL.name} answers on this machine. It is a small demo "
+            "model and often wrong; for a better one pass base_url=... or set OA_BASE_URL.",
+            file=sys.stderr,
+        )
+    return server
+
+
+def _start(_left: threading.Event) -> None:
+    """Start the server if there is none; the next call has it, even if nobody waits any more."""
+    pid = os.getpid()
     with _lock:
-        if (server := _servers.get(pid)) is None:
+        if pid not in _servers:
             server = LocalServer()
             server.start()
             atexit.register(_close, pid, server)
+            _untold.add(pid)
             _servers[pid] = server
-            print(
-                f"oa-client: no address given, so {MODEL.name} answers on this machine. It is a small demo "
-                "model and often wrong; for a better one pass base_url=... or set OA_BASE_URL.",
-                file=sys.stderr,
-            )
-        return server
 
 
 def _close(pid: int, server: LocalServer) -> None:

@@ -101,7 +101,15 @@ def fake_runtime(monkeypatch: pytest.MonkeyPatch, server: Any) -> SimpleNamespac
     return settings
 
 
-class Chunks:
+class Runtime:
+    """A server whose loop runs."""
+
+    def handle_metrics(self) -> str:
+        """Answer, as the loop does."""
+        return ""
+
+
+class Chunks(Runtime):
     """A server that gives these chunks, or raises."""
 
     def __init__(self, *chunks: Any) -> None:
@@ -245,7 +253,7 @@ def test_the_model_stops_within_one_token(embedded: Embedded) -> None:
     assert list(embedded.generate(USER, {"max_new_tokens": 1}, threading.Event()))
 
 
-class Reading:
+class Reading(Runtime):
     """A server that counts the tokens of the prompt, four characters each, as llama.cpp tells them."""
 
     def __init__(self, context: int) -> None:
@@ -421,3 +429,14 @@ def test_the_runtime_understands_every_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert [settings[name] for name in ("top_p", "typical_p", "temperature", "repeat_penalty")] == pytest.approx(
         [0.5, 0.25, 0.75, 1.25]
     )
+
+
+@real
+def test_a_chat_template_that_cannot_be_read_is_told_as_that(tmp_path: Path) -> None:
+    """The error names the template, and does not take the file for damaged."""
+    data = MODEL.path.read_bytes()
+    start = data.index(b"tokenizer.chat_template") + len("tokenizer.chat_template") + 4 + 8
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(data[:start] + b"{% bogus %}" + data[start + 11 :])
+    with pytest.raises(LocalServerError, match=r"the chat template in the model file .*odd\.gguf cannot be used"):
+        Embedded(path)

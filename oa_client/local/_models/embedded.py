@@ -96,17 +96,18 @@ class Embedded:
 
     Raises:
         LocalServerError: if the model is not downloaded, xllamacpp is not installed, or the file is not
-            there, not whole, not GGUF, or cannot be loaded.
+            there, not whole, not GGUF, has a chat template that llama.cpp does not understand, or cannot
+            be loaded.
     """
 
     def __init__(self, model: str | os.PathLike[str] | None = None) -> None:
         if model is None:
-            path, self._manner = _downloaded_path(), DEMO
+            path, self._manner, has_template = _downloaded_path(), DEMO, False
             advice = "delete it and run `oa-client setup`"
         else:
             path = Path(model).expanduser()
             header = read_header(path)
-            self._manner = _manner(header)
+            self._manner, has_template = _manner(header), header.has_template
             kind = header.architecture or "unknown"
             advice = (
                 f"it may be damaged, need more memory than there is, or be of a kind ({kind}) that the installed "
@@ -116,7 +117,7 @@ class Embedded:
         self.description = self._manner.description
         self.slots = SLOTS
         self._pid = os.getpid()
-        self._server: Any = _load(path, self._manner.context_tokens, advice)
+        self._server: Any = _load(path, self._manner.context_tokens, has_template, advice)
         _loaded.add(self)
 
     def generate(
@@ -201,7 +202,7 @@ def _downloaded_path() -> Path:
     return MODEL.path
 
 
-def _load(path: Path, context_tokens: int, advice: str) -> Any:
+def _load(path: Path, context_tokens: int, has_template: bool, advice: str) -> Any:
     try:
         # By name: the package carries no types.
         xllamacpp = importlib.import_module("xllamacpp")
@@ -216,15 +217,39 @@ def _load(path: Path, context_tokens: int, advice: str) -> Any:
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
     settings.verbosity = 0
     settings.warmup = False
+    settings.endpoint_metrics = True  # asked for below
     # xllamacpp opens an HTTP server of its own, by default without a key and to every web page.
     settings.api_keys = [secrets.token_urlsafe(32)]
     # Before the release of June 2026 it was called webui.
     setattr(settings, "ui" if hasattr(settings, "ui") else "webui", False)
     try:
-        # NOTE: no watchdog. It holds the interpreter's lock until it is done, so that no thread could watch it.
-        return xllamacpp.Server(settings)
+        return _start(xllamacpp, settings)
     except RuntimeError as error:
+        if has_template and _loads_without_template(xllamacpp, settings):
+            raise LocalServerError(
+                f"the chat template in the model file {path} cannot be used: llama.cpp does not understand it. "
+                "The rest of the file is good; take a file of this model with another template"
+            ) from error
         raise LocalServerError(f"could not load the model file {path}: {advice}") from error
+
+
+def _start(xllamacpp: Any, settings: Any) -> Any:
+    # NOTE: no watchdog. It holds the interpreter's lock until it is done, so that no thread could watch it.
+    server = xllamacpp.Server(settings)
+    # Its loop may be yet to begin, and it would not hear then that it is to end: the destructor would wait without
+    # end, with the interpreter's lock. So something is asked that the loop alone can answer.
+    server.handle_metrics()
+    return server
+
+
+def _loads_without_template(xllamacpp: Any, settings: Any) -> bool:
+    """Whether nothing but its chat template keeps a model from being loaded, which llama.cpp does not tell."""
+    settings.chat_template = "chatml"
+    try:
+        _start(xllamacpp, settings)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _write(server: Any, body: Mapping[str, Any], limit: int, cancelled: threading.Event) -> Iterator[str]:
