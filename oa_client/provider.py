@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,9 +24,10 @@ from oa_client._async.poller import Poller
 from oa_client._async.stream import AsyncStream
 from oa_client._blocking.client import Client
 from oa_client._blocking.stream import Stream
+from oa_client._calls.cleanup import GRACE
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Opening, Reply
-from oa_client._calls.workers import Workers
+from oa_client._calls.workers import Slot, Workers
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.question import Question, format_prompt, read_any_messages
@@ -258,9 +258,16 @@ def _run(answer: AsyncGenerator[str, None]) -> Generator[str, None, None]:
         await answer.aclose()
 
     def run(function: Callable[[], Any]) -> Any:
-        result: Future[Any] = Future()
+        result: Slot[Any] = Slot()
         _workers.run(lambda: loop.run_until_complete(function()), result)
-        return result.result()
+        try:
+            return result.take()
+        except BaseException:
+            if not result.is_full:
+                # A signal's handler raised, and the loop still runs.
+                loop.call_soon_threadsafe(_cancel_all, loop)
+                result.wait(GRACE)
+            raise
 
     try:
         while True:
@@ -270,5 +277,11 @@ def _run(answer: AsyncGenerator[str, None]) -> Generator[str, None, None]:
                 return
             yield text
     finally:
-        run(end)
-        loop.close()
+        if not loop.is_running():
+            run(end)
+            loop.close()
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from oa_client._accounts.cookies import cookies_for
 from oa_client._accounts.target import check_url
 from oa_client._values.errors import ConfigurationError
+from oa_client._values.foreign import is_foreign
 
 _log = logging.getLogger("oa_client")
 _patching = threading.Lock()
@@ -47,6 +48,8 @@ def browser_cookies(base_url: str) -> CookieJar:
             with _without_key_ring(browser_cookie3):
                 found = browser(domain_name=host)
         except Exception as error:
+            if is_foreign(error):
+                raise
             # Most often it is not installed; it has no common class for its failures.
             _log.debug("no cookies from %s: %s", browser.__name__, type(error).__name__)
             continue

@@ -8,6 +8,7 @@ from types import TracebackType
 from oa_client._calls.reply import Reply
 from oa_client._values.errors import ConfigurationError, IncompleteReplyError, OAError
 from oa_client._values.events import Event, TokenEvent
+from oa_client._values.foreign import is_foreign
 from oa_client._values.message import Message
 
 
@@ -99,6 +100,8 @@ class Stream:
 
     def _explain(self, error: ValueError) -> None:
         """Raise what an error of the iteration means, if that is anything: it may be a generator that is executing."""
+        if is_foreign(error):
+            raise error
         if self._reply.exchange.stopped:
             # close(), while another thread reads.
             return
@@ -132,9 +135,10 @@ class Stream:
         self._reply.stop()
         try:
             self._items.close()
-        except ValueError:
+        except ValueError as error:
+            if is_foreign(error):
+                raise
             # Another thread is reading; it was woken, and lets go of the connection.
-            pass
         else:
             self._reply.release()
         self._reply.exchange.clean_up()

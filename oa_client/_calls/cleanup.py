@@ -22,6 +22,7 @@ from oa_client._calls.signing import send_signed
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.errors import APIError, OAError
+from oa_client._values.foreign import suppress
 from oa_client._values.fork import forget_in_children
 from oa_client._values.message import Message
 from oa_client._values.timeout import Timeout
@@ -52,7 +53,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger("oa_client")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Remains:
     """A chat to be deleted, and the answer to wait for (None: whichever the chat has)."""
 
@@ -70,7 +71,7 @@ class _Remains:
 _unfinished: set[Cleanup] = set()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Fuse:
     """An interrupt to be fired, and when."""
 
@@ -97,16 +98,20 @@ class Cleanup:
     def _forget(self) -> None:
         """Begin with nothing to do; see `Forgetful`."""
         _unfinished.discard(self)
-        # Never blocks and is re-entrant, so that the garbage collector may put into it. None: look again.
-        self._inbox: queue.SimpleQueue[_Remains | _Fuse | None] = queue.SimpleQueue()
+        # What there is to do. Nothing is taken out before it is done, as a signal's handler may raise anywhere.
+        self._items: list[_Remains | _Fuse] = []
+        # Never blocks and is re-entrant, so that the garbage collector may put into it: whether to look at all again,
+        # or just at what is new.
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         # Re-entrant, as a signal's handler may close the client anywhere.
-        self._lock = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        # As in `Interrupt`, nobody says `with self._changed`.
+        self._changed = threading.Condition(self._lock)
         # Who is at it: one of its own, or whoever closes it.
         self._thread: threading.Thread | None = None
         self._interrupt = Interrupt()
         self._deadline: float | None = None
         self._failed: list[str] = []
-        self._waiting: list[_Remains | _Fuse] = []
 
     def leave(self, chat_id: str, message_id: str | None, was_asked: bool = False, was_refused: bool = False) -> None:
         """
@@ -119,27 +124,29 @@ class Cleanup:
             was_refused: whether it is known that there will be none, whatever the chat says.
         """
         unsure_until = monotonic() + UNSURE if was_asked else 0.0
-        self._inbox.put(_Remains(chat_id, message_id, was_refused, unsure_until=unsure_until))
-        _unfinished.add(self)
+        self._add(_Remains(chat_id, message_id, was_refused, unsure_until=unsure_until))
 
     def look_again(self) -> None:
         """See whether what is waited for has come already."""
-        self._inbox.put(None)
+        self._bell.put(True)
 
     def fire_later(self, interrupt: Interrupt) -> None:
         """Fire an interrupt in `GRACE` seconds; starts nothing, as `leave`."""
-        self._inbox.put(_Fuse(interrupt))
+        self._add(_Fuse(interrupt))
+
+    def _add(self, item: _Remains | _Fuse) -> None:
+        self._items.append(item)
+        self._bell.put(False)
         _unfinished.add(self)
 
     def start(self) -> None:
         """See to what was left, in the background."""
         with self._lock:
-            if self._thread is None and self._deadline is None and not self._inbox.empty():
-                thread = threading.Thread(target=self._run, name="oa-client clean-up", daemon=True)
-                with contextlib.suppress(RuntimeError):
+            if self._thread is None and self._deadline is None and self._items:
+                thread = threading.Thread(target=self._serve, name="oa-client clean-up", daemon=True)
+                with suppress(RuntimeError):
                     # If none can be started, what was left waits for the next call, or the exit.
                     thread.start()
-                    self._thread = thread
 
     def close(self, timeout: float, given_up: threading.Event | None = None) -> tuple[str, ...]:
         """
@@ -149,45 +156,60 @@ class Cleanup:
             timeout: seconds.
             given_up: set if nobody waits for it any more: then whoever is at it goes on, as long as it had to finish.
         """
-        self._deadline = monotonic() + timeout
         own = threading.current_thread()
-        with self._lock:
-            thread = self._thread or own
-            self._thread = thread
-        if thread is own:
-            # No thread is started for it: at the interpreter's exit none can be.
-            try:
+        try:
+            with self._lock:
+                self._deadline = monotonic() + timeout
+                thread = self._thread = self._thread or own
+            if thread is own:
+                # No thread is started for it: at the interpreter's exit none can be.
                 self._run()
-            finally:
+            else:
+                self._bell.put(True)
+                if not self._has_ended(thread, timeout) and not (given_up and given_up.is_set()):
+                    self._interrupt.fire()
+                    self._bell.put(True)
+                    # In name resolution it cannot be woken.
+                    if not self._has_ended(thread, JOIN_LIMIT):
+                        self._failed += [item.chat_id for item in list(self._items) if isinstance(item, _Remains)]
+        except BaseException:
+            # A signal's handler raised: it was not closed, and goes on in the background until it is.
+            self._deadline = None
+            if self._thread is own:
                 self._end()
-        else:
-            self._inbox.put(None)
-            if not self._has_ended(thread, timeout) and not (given_up and given_up.is_set()):
-                self._interrupt.fire()
-                self._inbox.put(None)
-                # In name resolution it cannot be woken.
-                if not self._has_ended(thread, JOIN_LIMIT):
-                    self._failed += [item.chat_id for item in list(self._waiting) if isinstance(item, _Remains)]
+            self.start()
+            raise
         return tuple(dict.fromkeys(self._failed))
 
     def _has_ended(self, thread: threading.Thread, timeout: float) -> bool:
         with self._lock:
-            return self._lock.wait_for(lambda: self._thread is not thread, timeout)
+            return self._changed.wait_for(lambda: self._thread is not thread, timeout)
 
     def _end(self) -> None:
         with self._lock:
             self._thread = None
-            self._lock.notify_all()
+            self._changed.notify_all()
+
+    def _serve(self) -> None:
+        """Be the one who is at it, unless somebody else has become that meanwhile."""
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.current_thread()
+        self._run()
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                if not self._waiting and self._inbox.empty():
+                _unfinished.discard(self)
+                if not self._items:
                     self._end()
-                    _unfinished.discard(self)
                     return
-            self._waiting += self._receive(self._waiting)
-            self._waiting = [item for item in self._waiting if not self._is_done(item)]
+                _unfinished.add(self)
+            self._wait()
+            for item in list(self._items):
+                if self._is_done(item):
+                    self._items.remove(item)
 
     def _is_done(self, item: _Remains | _Fuse) -> bool:
         """Do what is due; return whether that was the last."""
@@ -209,21 +231,18 @@ class Cleanup:
         item.pause = min(2 * item.pause, LAST_PAUSE if self._deadline is None else CLOSING_PAUSE)
         return False
 
-    def _receive(self, waiting: list[_Remains | _Fuse]) -> list[_Remains | _Fuse]:
-        """Wait until one of those that wait is due or something comes, and return what came."""
-        pause = min((item.due - monotonic() for item in waiting), default=0.0)
+    def _wait(self) -> None:
+        """Wait until something is due, or has come."""
+        pause = min(item.due for item in list(self._items)) - monotonic()
         try:
-            item = self._inbox.get(timeout=pause) if pause > 0 else self._inbox.get_nowait()
+            looks_again = self._bell.get(timeout=pause) if pause > 0 else self._bell.get_nowait()
         except queue.Empty:
-            return []
-        if item is not None:
-            return [item]
-        for remains in waiting:
-            if isinstance(remains, _Remains):
-                remains.due, remains.pause = 0.0, FIRST_PAUSE
+            return
+        for item in list(self._items) if looks_again else ():
+            if isinstance(item, _Remains):
+                item.due, item.pause = 0.0, FIRST_PAUSE
             elif self._interrupt.fired:
-                remains.due = 0.0
-        return []
+                item.due = 0.0
 
     def _left(self, remains: _Remains) -> float:
         """Return the seconds that the chat may yet take."""

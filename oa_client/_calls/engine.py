@@ -102,7 +102,9 @@ class Engine:
 
     def _forget(self) -> None:
         """Begin with new connections; see `Forgetful`."""
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        # As in `Interrupt`, nobody says `with self._changed`.
+        self._changed = threading.Condition(self._lock)
         # For the start of the local server, which takes a while: an event loop may have to wait for the other.
         self._connecting = threading.RLock()
         self._link: _Link | None = None
@@ -180,7 +182,7 @@ class Engine:
             # Ctrl-C may have come before it was noted.
             self._beginning.pop(one, None)
             with self._lock:
-                self._lock.notify_all()
+                self._changed.notify_all()
 
     @contextmanager
     def exchanging(self) -> Iterator[Exchange]:
@@ -341,7 +343,7 @@ class Engine:
         with self._lock:
             # Whoever is between two calls leaves a chat yet. But nobody below a signal's handler can go on.
             own = threading.get_ident()
-            self._lock.wait_for(lambda: all(thread == own for thread in list(self._beginning.values())), timeout)
+            self._changed.wait_for(lambda: all(thread == own for thread in list(self._beginning.values())), timeout)
             link = self._link
         undeleted: tuple[str, ...] = ()
         given_up = given_up or threading.Event()

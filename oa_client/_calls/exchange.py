@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
-import contextlib
 import itertools
 import logging
 import math
@@ -17,7 +15,7 @@ from oa_client._calls.cleanup import GRACE, Cleanup, finish_all
 from oa_client._calls.clock import Clock, pauses
 from oa_client._calls.retry import pause_before
 from oa_client._calls.signing import send_signed
-from oa_client._calls.workers import NoThread, Workers
+from oa_client._calls.workers import NoThread, Slot, Workers
 from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._net.transport import Transport
 from oa_client._values.errors import APIError, BusyError, OAError, TransportError, TransportTimeout
@@ -96,22 +94,21 @@ class Exchange:
         """
         if threading.current_thread() is not threading.main_thread():
             return self._create_chat()
-        made: concurrent.futures.Future[str] = concurrent.futures.Future()
+        made: Slot[str] = Slot()
         try:
             self._is_creating = True
             workers.run(self._create_chat, made)
             try:
-                return made.result()
+                return str(made.take())
             except NoThread:
                 # At the interpreter's exit.
                 return self._create_chat()
         except BaseException:
-            if not made.done():
+            if not made.is_full:
                 self.stop()
                 self.clean_up()
                 # The clean-up ends it before.
-                with contextlib.suppress(concurrent.futures.TimeoutError):
-                    made.exception(2 * GRACE)
+                made.wait(2 * GRACE)
             raise
         finally:
             # An error of the thread knows this frame.

@@ -16,6 +16,7 @@ from typing import Any, Literal, overload
 from oa_client._calls.clock import pauses
 from oa_client._calls.exchange import Exchange
 from oa_client._net.body import Body
+from oa_client._net.failure import LINE_ERRORS
 from oa_client._net.interrupt import Interrupted
 from oa_client._values.errors import (
     APIError,
@@ -31,6 +32,7 @@ from oa_client._values.errors import (
     without_text,
 )
 from oa_client._values.events import Event, MessageEvent, PendingEvent, TokenEvent, event_from_json
+from oa_client._values.foreign import is_foreign
 from oa_client._values.json_object import SURROGATE, without_halves
 from oa_client._values.message import Message
 from oa_client._wire.answers import is_answer
@@ -248,9 +250,10 @@ class Reply:
                         has_token = True
                         yield text
                         continue
-                except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+                    if is_foreign(error):
+                        raise
                     # It is something else, or broken: that is told apart below.
-                    pass
                 item = self._item(event, data if end == len(source) else None)
                 if isinstance(item, MessageEvent):
                     # If it is not complete after all, it is looked for like one that has not come.
@@ -291,10 +294,11 @@ class Reply:
         started = self._waits_since or monotonic()
         try:
             piece = body.read()
-        except Exception as error:
+        except LINE_ERRORS as error:
+            problem = body.translate(error)
             clock.spend(monotonic() - started)
             clock.check()
-            raise body.translate(error)  # noqa: B904 - it has its cause
+            raise problem  # noqa: B904 - it has its cause
         if piece is None and (not self._waits_since or monotonic() < self.due):
             self._waits_since = started
             return None

@@ -27,7 +27,9 @@ class Turns:
 
     def __init__(self) -> None:
         # Re-entrant, as an interrupt may be fired by the garbage collector.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        # As in `Interrupt`, nobody says `with self._changed`.
+        self._changed = threading.Condition(self._lock)
         self._pending: dict[str, tuple[str, float]] = {}
         self._asking: Exchange | None = None
 
@@ -59,7 +61,7 @@ class Turns:
             # Ctrl-C may have come anywhere above, and may come below.
             if self._asking is exchange:
                 self._asking = None
-                with self._changed:
+                with self._lock:
                     self._changed.notify_all()
 
     def _look(self, exchange: Exchange, chat_id: str, message_id: str) -> None:
@@ -79,22 +81,22 @@ class Turns:
 
     def begin(self, chat_id: str, message_id: str, limit: float | None) -> None:
         """Note a message that was asked for, and the seconds for which it keeps others at most."""
-        with self._changed:
+        with self._lock:
             self._pending[message_id] = chat_id, monotonic() + (math.inf if limit is None else limit)
 
     def end(self, message_id: str) -> None:
         """Note that a message is no longer pending."""
-        with self._changed:
+        with self._lock:
             if self._pending.pop(message_id, None) is not None:
                 self._changed.notify_all()
 
     def shutdown(self, _how: int = 0) -> None:
         """Wake all who wait, to look again: what an interrupt does to a socket."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def _enter(self, exchange: Exchange) -> bool:
-        with self._changed:
+        with self._lock:
             now = monotonic()
             self._pending = {id_: entry for id_, entry in self._pending.items() if entry[1] > now}
             if self._asking is not None or self._pending:
@@ -105,7 +107,7 @@ class Turns:
     def _wait(self, interrupt: Interrupt, seconds: float) -> None:
         # Not under both locks: whoever fires the interrupt comes from the other side.
         interrupt.attach(self)
-        with self._changed:
+        with self._lock:
             if not interrupt.fired and (self._asking is not None or self._pending):
                 self._changed.wait(seconds)
         interrupt.detach()

@@ -8,15 +8,17 @@ calls begin. So one thread starts the others.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from oa_client._values.errors import TransportError
+from oa_client._values.foreign import is_foreign
 from oa_client._values.fork import forget_in_children
 
 #: seconds that a thread stays when it has nothing to do.
@@ -24,13 +26,50 @@ LINGER = 0.2
 
 _T = TypeVar("_T")
 #: A function, and where its result goes.
-_Job = tuple[Callable[[], Any], "Future[Any]"]
+_Job = tuple[Callable[[], Any], "Future[Any] | Slot[Any]"]
 
 
 class NoThread(TransportError):  # noqa: N818 - named by what is missing
     """No thread can be started, so nothing was sent."""
 
     is_unsent = True
+
+
+class Slot(Generic[_T]):
+    """
+    A result to come, for a thread in which a signal's handler may raise.
+
+    A future has a lock that is written in Python: a handler that raises in it leaves it locked, and whoever has the
+    result waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self._come: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def set_result(self, result: _T) -> None:
+        """Put a result in."""
+        self._put(result, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Put an error in."""
+        self._put(None, error)
+
+    def _put(self, result: _T | None, error: BaseException | None) -> None:
+        self.is_full = True
+        self._come.put((result, error))
+
+    def take(self) -> Any:
+        """Wait for the result, and return it, or raise the error; once."""
+        result, error = self._come.get()
+        if error is not None:
+            raise error
+        return result
+
+    def wait(self, timeout: float) -> None:
+        """Wait until there is a result, for at most `timeout` seconds; nobody can take it then."""
+        with contextlib.suppress(queue.Empty):
+            self._come.get(timeout=timeout)
 
 
 class Workers:
@@ -54,28 +93,30 @@ class Workers:
         self._starter: threading.Thread | None = None
         self._is_closing = False
 
-    def run(self, function: Callable[[], _T], result: Future[_T]) -> None:
+    def run(self, function: Callable[[], _T], result: Future[_T] | Slot[_T]) -> None:
         """
-        Run a function, and have its result or error in a future: `NoThread` if no thread can be started.
+        Run a function, and have its result or error in a future or slot: `NoThread` if no thread can be started.
 
-        The callbacks of the future must not wait for anything.
+        The callbacks of a future must not wait for anything.
         """
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-                self._jobs.put((function, result))
-                return
-            self._unstarted.put((function, result))
-            if self._starter is not None:
-                return
-            starter = threading.Thread(target=self._start_threads, name="oa-client starter", daemon=True)
-            self._starter = starter
+        is_starting = False
         try:
-            starter.start()
+            with self._lock:
+                if self._idle:
+                    self._idle -= 1
+                    self._jobs.put((function, result))
+                    return
+                self._unstarted.put((function, result))
+                if self._starter is not None:
+                    return
+                is_starting = True
+                self._starter = threading.Thread(target=self._start_threads, name="oa-client starter", daemon=True)
+            self._starter.start()
         except BaseException as error:
-            # Ctrl-C may come when it runs already, and then it finds nothing to do.
-            self._give_up(error)
-            if not isinstance(error, RuntimeError):
+            if is_starting:
+                # A signal's handler may raise when it runs already, and then it finds nothing to do.
+                self._give_up(error)
+            if not is_starting or is_foreign(error) or not isinstance(error, RuntimeError):
                 raise
 
     def close(self, timeout: float) -> None:
@@ -179,7 +220,7 @@ class Workers:
             return self._jobs.get()
 
 
-def _call(function: Callable[[], _T], result: Future[_T]) -> Callable[[], None]:
+def _call(function: Callable[[], _T], result: Future[_T] | Slot[_T]) -> Callable[[], None]:
     """Call a function, and return what tells its result."""
     try:
         return partial(result.set_result, function())

@@ -10,7 +10,6 @@ somebody else's session, or TLS within TLS), urllib3 reads it.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import math
@@ -26,8 +25,10 @@ import requests
 import urllib3.exceptions
 
 from oa_client._net.chunks import ChunkError, Dechunker
+from oa_client._net.failure import LINE_ERRORS, pass_foreign
 from oa_client._net.interrupt import Interrupt
 from oa_client._values.errors import OAError
+from oa_client._values.foreign import is_foreign, suppress
 
 _log = logging.getLogger("oa_client")
 
@@ -102,7 +103,7 @@ class Body:
         """Bound the next read, in seconds; may be infinite."""
         sock = self._interrupt.socket
         if sock is not None:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 sock.settimeout(None if seconds == math.inf else seconds)
 
     def set_deadline(self, seconds: float) -> None:
@@ -121,7 +122,8 @@ class Body:
                     break
                 self.set_timeout(left)
                 size += len(self.read() or b"")
-        except Exception as error:
+        except LINE_ERRORS as error:
+            pass_foreign(error)
             # The answer is whole; only the connection is lost.
             _log.debug("end of the event stream: %s", type(error).__name__)
         self._tell()
@@ -185,7 +187,9 @@ class DirectBody(Body):
         self._socket.settimeout(0)
         try:
             return buffer.read1(PIECE) or b""
-        except OSError:
+        except OSError as error:
+            if is_foreign(error):
+                raise
             # Nothing yet (TLS says so by an error), or a connection that broke: reading on will tell.
             return b""
         finally:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import io
 import math
+import queue
 import socket
 import ssl
 import threading
@@ -29,6 +30,7 @@ import urllib3.util.connection
 from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 from oa_client._net.interrupt import Interrupt
+from oa_client._values.foreign import is_foreign
 
 #: connections kept: fewer than streams means new connections, and a warning from urllib3 for each one dropped.
 POOL_SIZE = 1024
@@ -130,7 +132,7 @@ class _Wakeable(urllib3.connection.HTTPConnection):
             except BaseException as error:
                 sock.close()
                 self._unwatch()
-                if not isinstance(error, OSError):
+                if not isinstance(error, OSError) or is_foreign(error):
                     raise
                 failure = error
                 if _current.interrupt is not None and _current.interrupt.fired:
@@ -194,12 +196,34 @@ class _WakeableTLS(_Wakeable, urllib3.connection.HTTPSConnection):
     pass
 
 
+class _Spare(queue.LifoQueue[Any]):
+    """
+    The connections that a pool keeps, without a lock.
+
+    Those of the standard library's queues are written in Python: if a signal's handler raises there, they stay locked.
+    What a list does is done at once, and urllib3 never waits here.
+    """
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self.queue.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if len(self.queue) >= self.maxsize:
+            raise queue.Full
+        self.queue.append(item)
+
+
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
     ConnectionCls = _Wakeable
+    QueueCls = _Spare
 
 
 class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _WakeableTLS
+    QueueCls = _Spare
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
@@ -248,6 +272,11 @@ def _make_context(pool: urllib3.connectionpool.HTTPSConnectionPool) -> ssl.SSLCo
 
 class _Jar(requests.cookies.RequestsCookieJar):
     """Cookies that the server has set; what is too much is not taken."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        # A jar locks itself even if there is nothing, and stays locked if a signal's handler raises there.
+        if response.info().get("Set-Cookie") is not None:
+            super().extract_cookies(response, request)
 
     def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> Any:
         kept = [cookie, *(item for item in self if _place(item) != _place(cookie))]

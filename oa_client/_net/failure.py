@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import http.client
 import itertools
 import json
 import time
@@ -27,6 +28,7 @@ from oa_client._values.errors import (
     TransportError,
     TransportTimeout,
 )
+from oa_client._values.foreign import is_foreign
 from oa_client._values.json_object import without_halves
 from oa_client._wire.call import Call
 from oa_client._wire.refusal import TOKEN_EXPIRED, advice, error_class, error_detail
@@ -39,6 +41,10 @@ DETAIL_LIMIT = 2000
 DEPTH_LIMIT = 50
 #: seconds, a year; no server means more, and `time.sleep` does not take all of them.
 LONGEST_RETRY_AFTER = 366 * 86400.0
+#: All that the libraries below raise when a connection, or what comes over it, is bad. Those of requests and of TLS are
+#: kinds of OSError. Whatever else comes out of a call is somebody else's, and passes.
+LINE_ERRORS = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, UnicodeError)
+_WRAPPERS = (requests.RequestException, urllib3.exceptions.HTTPError)
 #: Raised before a connection is made; one of the two is a subclass of the other.
 _UNCONNECTED = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
 _TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
@@ -70,10 +76,14 @@ class Failures:
 
     def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
         """
-        Return our error for one of the libraries below, which is its cause unless that shows a secret.
+        Return our error for one of `LINE_ERRORS`, which is its cause unless that shows a secret.
 
         `fired` is whether the operation was interrupted.
+
+        Raises:
+            Exception: as `pass_foreign`.
         """
+        pass_foreign(error)
         if isinstance(error, OAError):
             return error
         what = self._request_line(call)
@@ -242,6 +252,26 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(inner))
         error = inner
         yield error
+
+
+def pass_foreign(error: BaseException) -> None:
+    """
+    Let what a signal's handler raised go on, also if a library has wrapped it.
+
+    Raises:
+        Exception: the handler's own, as it was.
+    """
+    chain = list(_chain(error))
+    for item, inner in zip(chain, [*chain[1:], None], strict=True):
+        # urllib3 gives what it wraps an error in the frames of that error.
+        is_wrapping = inner is not None and isinstance(item, _WRAPPERS)
+        if is_foreign(item) and not is_wrapping:
+            context = item.__context__
+            try:
+                raise item
+            finally:
+                # Not what wraps it, which knows the request.
+                item.__context__ = context
 
 
 def _drop_frames(chain: Sequence[BaseException]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import socket
 import threading
 from typing import Any
 
 from oa_client._values.errors import TransportError
+from oa_client._values.foreign import suppress
 
 
 class Interrupted(TransportError):  # noqa: N818 - never seen as an error
@@ -27,7 +27,10 @@ class Interrupt:
 
     def __init__(self) -> None:
         # Re-entrant, since the garbage collector or a signal's handler may fire from anywhere.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        # Nobody says `with self._changed`: that is written in Python, and if a signal's handler raises there, the lock
+        # stays locked.
+        self._changed = threading.Condition(self._lock)
         self._socket: Any = None
         self._shut: list[Any] = []
         self.fired = False
@@ -40,7 +43,7 @@ class Interrupt:
 
     def fire(self) -> None:
         """End the operation. Does not wait for it; may be called again."""
-        with self._changed:
+        with self._lock:
             self.fired = True
             self._changed.notify_all()
             sock = self._socket
@@ -52,29 +55,30 @@ class Interrupt:
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not past `fire()`; return whether it was called."""
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: self.fired, seconds)
 
     def attach(self, sock: Any) -> None:
         """Say which socket the operation waits on from now."""
-        with self._changed:
+        with self._lock:
             self._socket = sock
         if self.fired:
             self.fire()
 
     def detach(self) -> None:
         """Say that the operation no longer uses a socket."""
-        with self._changed:
+        with self._lock:
             self._socket = None
 
     def forget(self) -> None:
         """Let go of the socket as it is; see `Forgetful`."""
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._socket = None
 
     def has_shut(self, sock: Any) -> bool:
         """Say that somebody else is to use a socket, and return whether it was shut down while the operation did."""
-        with self._changed:
+        with self._lock:
             if self._socket is sock:
                 self._socket = None
             return any(item is sock for item in self._shut)
@@ -84,7 +88,7 @@ def _shut(sock: Any) -> None:
     # Below TLS: SSLSocket.shutdown() would pull the TLS state from under the thread that reads. `socket` is an
     # attribute of urllib3's SSLTransport, TLS within the TLS of a proxy.
     below = sock if isinstance(sock, socket.socket) else getattr(sock, "socket", None)
-    with contextlib.suppress(OSError, TypeError):
+    with suppress(OSError, TypeError):
         if below is None:
             sock.shutdown(socket.SHUT_RDWR)
         else:

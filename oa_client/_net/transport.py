@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,11 +18,12 @@ from oa_client._accounts.credentials import Credentials
 from oa_client._accounts.target import Target
 from oa_client._net.body import Body, pieces
 from oa_client._net.connection import Session, operation
-from oa_client._net.failure import NOT_OURS, Failures
+from oa_client._net.failure import LINE_ERRORS, NOT_OURS, Failures
 from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._net.secrets import Secrets
 from oa_client._net.settings import check_headers, choose, secrets_in
 from oa_client._values.errors import ConfigurationError, OAError, ProtocolError, without_frames, without_text
+from oa_client._values.foreign import suppress
 from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
 from oa_client._wire.answers import NotSignedIn
@@ -195,8 +195,10 @@ class Transport:
                 )
         except _Redirect as redirect:
             response = redirect.response
-        except Exception as error:
+        except BaseException as error:
             interrupt.detach()
+            if not isinstance(error, LINE_ERRORS):
+                raise
             raise self._failures.translate(error, call, interrupt.fired)  # noqa: B904 - it has its cause
         if interrupt.socket is None:
             interrupt.attach(_ForeignSocket(response))
@@ -248,7 +250,7 @@ class Transport:
                 if monotonic() > interrupt.deadline:
                     # On somebody else's session nobody else looks.
                     raise TimeoutError
-        except Exception as error:
+        except LINE_ERRORS as error:
             raise self._failures.translate(error, call, interrupt.fired)  # noqa: B904 - it has its cause
         return bytes(body)
 
@@ -270,7 +272,7 @@ class _ForeignSocket:
         self._raw = response.raw
 
     def shutdown(self, _how: int) -> None:
-        with contextlib.suppress(AttributeError, RuntimeError, ValueError, OSError):
+        with suppress(AttributeError, RuntimeError, ValueError, OSError):
             self._raw.shutdown()
 
     def settimeout(self, seconds: float | None) -> None:
