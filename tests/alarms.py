@@ -94,7 +94,8 @@ class Alarms:
         if isinstance(args.exc_value, Alarm):
             self.swallowed += 1
             self._raised = None
-        else:
+        elif not (isinstance(args.exc_value, KeyError) and "_bootstrap" in repr(args.object)):
+            # That one is a thread which Python gave up as an alarm struck its start.
             self.strays.append(f"unraisable: {args.exc_value!r} in {args.object!r}")
 
     def strike(self, name: str, call: Callable[[], object]) -> None:

@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 from oa_client._calls.reply import Pause
+from oa_client._values.foreign import start_thread
 from oa_client._values.fork import forget_in_children
 
 #: seconds that the thread stays when nothing is left to read.
@@ -135,7 +136,7 @@ class Poller(Generic[R]):
             bell.setblocking(False)
             selector.register(bell, selectors.EVENT_READ)
             thread = threading.Thread(target=self._run, args=(bell, selector), name="oa-client reader", daemon=True)
-            thread.start()
+            start_thread(thread)
             undo.pop_all()
         self._thread, self._resources = thread, (alarm, bell, selector)
 

@@ -22,7 +22,7 @@ from oa_client._calls.signing import send_signed
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.errors import APIError, OAError
-from oa_client._values.foreign import suppress
+from oa_client._values.foreign import start_thread, suppress
 from oa_client._values.fork import forget_in_children
 from oa_client._values.message import Message
 from oa_client._values.timeout import Timeout
@@ -146,7 +146,7 @@ class Cleanup:
                 thread = threading.Thread(target=self._serve, name="oa-client clean-up", daemon=True)
                 with suppress(RuntimeError):
                     # If none can be started, what was left waits for the next call, or the exit.
-                    thread.start()
+                    start_thread(thread)
 
     def close(self, timeout: float, given_up: threading.Event | None = None) -> tuple[str, ...]:
         """

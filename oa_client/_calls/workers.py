@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from oa_client._values.errors import TransportError
-from oa_client._values.foreign import is_foreign
+from oa_client._values.foreign import is_foreign, start_thread
 from oa_client._values.fork import forget_in_children
 
 #: seconds that a thread stays when it has nothing to do.
@@ -111,7 +111,7 @@ class Workers:
                     return
                 is_starting = True
                 self._starter = threading.Thread(target=self._start_threads, name="oa-client starter", daemon=True)
-            self._starter.start()
+            start_thread(self._starter)
         except BaseException as error:
             if is_starting:
                 # A signal's handler may raise when it runs already, and then it finds nothing to do.

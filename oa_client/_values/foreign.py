@@ -8,6 +8,7 @@ nobody may take it for trouble of the connection.
 from __future__ import annotations
 
 import contextlib
+import threading
 from types import TracebackType
 
 
@@ -31,3 +32,23 @@ class suppress(contextlib.suppress):  # noqa: N801 - as the one of contextlib
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         return bool(super().__exit__(kind, error, traceback)) and not is_foreign(error)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """
+    Start a thread; what a signal's handler raises meanwhile comes out as it is.
+
+    Raises:
+        RuntimeError: if none can be started.
+    """
+    try:
+        thread.start()
+    except KeyError as error:
+        # Python's clean-up after a start that failed stumbles if the thread runs all the same.
+        struck = error.__context__
+        if struck is None or not is_foreign(struck):
+            raise
+        try:
+            raise struck
+        finally:
+            struck.__context__ = None
