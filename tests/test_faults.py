@@ -749,7 +749,7 @@ TABLE: dict[str, list[Row]] = {
         Row(
             "the server reports that the answer waited too long",
             events(fail("Timeout", "timeout")),
-            **_cancelled("timeout", "hidden"),
+            **_cancelled("timeout", "deleted"),
         ),
         Row(
             "the stream ends at once: another request took the answer's place",
@@ -759,7 +759,7 @@ TABLE: dict[str, list[Row]] = {
         Row(
             "the stream ends at once: the answer waited too long",
             all_of(events(EventWriter.end), state("timeout")),
-            **_cancelled("timeout", "hidden"),
+            **_cancelled("timeout", "deleted"),
         ),
         Row(
             "the stream ends at once: the chat was deleted",
@@ -784,7 +784,7 @@ TABLE: dict[str, list[Row]] = {
             "the answer stays in the queue: it waited too long",
             events(EventWriter.pending, silence),
             state("timeout"),
-            **_cancelled("timeout", "hidden"),
+            **_cancelled("timeout", "deleted"),
         ),
         _pending(
             "the answer stays in the queue: the chat was deleted",

@@ -44,7 +44,7 @@ REFUSED = [item for recording in recordings() for item in recording.refused_post
 PATIENCE = Timeout(connect=20, read=20, first_token=0.5, idle=0.5)
 STOP_SEQUENCES = ("</s>", "<|endoftext|>", "<|im_end|>")
 # Where a chat may be deleted; in any other state the real server would harm other users.
-DELETABLE_STATES = ("complete", "aborted_by_worker")
+DELETABLE_STATES = ("complete", "aborted_by_worker", "timeout")
 ERROR_CLASSES: Mapping[int, type[APIError]] = {
     400: RequestError,
     401: AuthError,

@@ -115,7 +115,7 @@ ROWS = {
     "cancelled": Row(
         Cancelled(), CancelledReplyError, {"reason": "cancelled"}, timeout=QUICK_FIRST_TOKEN, chat="hidden"
     ),
-    "timed out": Row(TimedOut(), CancelledReplyError, {"reason": "timeout"}, chat="hidden"),
+    "timed out": Row(TimedOut(), CancelledReplyError, {"reason": "timeout"}),
     "queue is full": Row(("assistant_message", Refuse(503)), BusyError, {"status": 503}),
     "rate limit": Row(("assistant_message", RateLimit()), RateLimitError, {"status": 500, "retry_after": None}),
     "rate limit as meant": Row(

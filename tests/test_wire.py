@@ -199,8 +199,8 @@ def test_instructions(surface: Surface) -> None:
 
 
 def test_states() -> None:
-    """An answer that is written or given up can be deleted; one that is cancelled or late is over, but stays."""
-    assert {"complete", "aborted_by_worker"} == DELETABLE_STATES
+    """An answer that is written, given up or late is out of the queue; one that is cancelled may still be in it."""
+    assert {"complete", "aborted_by_worker", "timeout"} == DELETABLE_STATES
     assert {"complete", "aborted_by_worker", "cancelled", "timeout"} == FINAL_STATES
     assert DEFAULT_MODEL == "OA_SFT_Llama_30B_6"
 

@@ -234,8 +234,8 @@ class Chat:
 
         While an answer of it is queued or being written, that would do harm: the real server then aborts or loses
         answers of others. The chat is then hidden, and deleted in the background; `Client.close` waits for that, and
-        says which could not be deleted. An answer that was cancelled or has timed out may be in the queue for a day
-        yet: its chat is hidden, and `Client.close` says so.
+        says which could not be deleted. An answer that was cancelled may be in the queue for a day yet: its chat is
+        hidden, and `Client.close` says so.
 
         Returns:
             whether it is gone already.

@@ -387,8 +387,8 @@ class Reply:
             self._begun()
         if message.state == "complete":
             return message
+        self._is_final = message.state in DELETABLE_STATES
         if message.state == "aborted_by_worker":
-            self._is_final = True
             raise GenerationError("the server gave the answer up; its reason went to a stream that was not open")
         if message.state == "cancelled":
             raise CancelledReplyError(

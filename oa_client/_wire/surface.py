@@ -16,10 +16,11 @@ from oa_client._values.user import User
 from oa_client._wire.call import Call
 
 DEFAULT_MODEL = "OA_SFT_Llama_30B_6"
-#: States in which an answer is final on the server, so that its chat can go without harm to anybody.
-DELETABLE_STATES = frozenset({"complete", "aborted_by_worker"})
-#: States that an answer never leaves.
-FINAL_STATES = DELETABLE_STATES | {"cancelled", "timeout"}
+#: States of an answer that has left the server's queue, so that deleting its chat harms nobody: the server notices a
+#: timeout only when a worker takes the message off the queue.
+DELETABLE_STATES = frozenset({"complete", "aborted_by_worker", "timeout"})
+#: States that an answer never leaves. A cancelled one stays in the queue until a worker comes to it.
+FINAL_STATES = DELETABLE_STATES | {"cancelled"}
 _SOME_ID = "00000000-0000-0000-0000-000000000000"
 
 

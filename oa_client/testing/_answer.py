@@ -102,7 +102,8 @@ class Answer:
     @property
     def is_settled(self) -> bool:
         """Whether its chat may be deleted."""
-        return self.is_stub or self.state("complete" if self.over else "pending") in FINISHED
+        # The server sets "timeout" when it takes the answer off its queue.
+        return self.is_stub or self.state("complete" if self.over else "pending") in {*FINISHED, "timeout"}
 
     @property
     def looks_finished(self) -> bool:
