@@ -27,6 +27,7 @@ from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import GRACE
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Opening, Reply
+from oa_client._calls.turns import Turn, wait_through
 from oa_client._calls.workers import Slot, Workers
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
@@ -139,7 +140,7 @@ class AsyncGeneratorProvider:
         if not isinstance(answer, AsyncResult):
             yield from _run(answer)
             return
-        with Stream(answer._start(lambda _: None)) as reply:
+        with Stream(wait_through(answer._start(lambda _: None))) as reply:
             yield from reply
 
 
@@ -192,7 +193,7 @@ class OpenAssistant(AsyncGeneratorProvider):
         """
 
         # Not a partial(), whose repr shows the cookies.
-        def start(note: Callable[[Exchange], object]) -> Reply:
+        def start(note: Callable[[Exchange], object]) -> Generator[Turn, None, Reply]:
             return cls._ask(model, messages, proxy, cookies, kwargs, note)
 
         return AsyncResult(start)
@@ -206,7 +207,7 @@ class OpenAssistant(AsyncGeneratorProvider):
         cookies: Cookies | None,
         sampling: Mapping[str, Any],
         note: Callable[[Exchange], object],
-    ) -> Reply:
+    ) -> Generator[Turn, None, Reply]:
         parts = urlsplit(cls.url)
         site = f"{parts.scheme}://{parts.netloc}"
         prompt = f"<s>[INST]\n{format_prompt(read_any_messages(messages))}\n[/INST]"

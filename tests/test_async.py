@@ -776,7 +776,7 @@ async def test_chat_is_not_deleted_by_the_one_who_reads_all(
     script.tokens = ["x"] * 3
     script.final_text = "xxx, and more"
     async with client.stream("Hi") as stream:
-        await in_thread(spin_until, lambda: stream._feed._is_full)
+        await in_thread(spin_until, lambda: stream._feed._is_parked)
         await stream.finish()
 
     assert stream.text == "xxx, and more"
@@ -913,7 +913,7 @@ async def test_consumer_that_stops_reading_stops_the_reader(script: OpenAssistan
     script.tokens = ["x"] * 3_000
     async with client.stream("Hi") as stream:
         await anext(stream)
-        await in_thread(spin_until, lambda: stream._feed._is_full)
+        await in_thread(spin_until, lambda: stream._feed._is_parked)
         ahead = len(stream._items)
         script.message_state = "complete"
 
@@ -926,7 +926,7 @@ async def test_closing_a_client_whose_consumer_is_far_behind(script: OpenAssista
     async with AsyncClient(script.url, **script.credentials) as client:
         stream = client.stream("Hi")
         await anext(stream)
-        await in_thread(spin_until, lambda: stream._feed._is_full)
+        await in_thread(spin_until, lambda: stream._feed._is_parked)
         script.message_state = "complete"
 
     assert stream._feed.ended

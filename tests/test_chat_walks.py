@@ -374,7 +374,7 @@ class Walk:
         assert len([item for item in messages.values() if item["parent_id"] is None]) <= 1
         places = [(item["parent_id"], item["content"]) for item in messages.values() if item["role"] == "prompter"]
         assert len(places) == len(set(places))
-        assert {} == self.client._engine._beginning
+        assert {None} >= {exchange.thread for exchange in self.client._engine._exchanges}
         assert [] == self.script.errors
 
     def close(self) -> None:

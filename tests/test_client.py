@@ -35,6 +35,7 @@ from oa_client import (
     Timeout,
     TransportTimeout,
 )
+from oa_client._calls.turns import Turns
 from tests.scripted import (
     Connection,
     EventWriter,
@@ -64,6 +65,17 @@ def client(script: OpenAssistantScript) -> Iterator[Client]:
     """A client of the script that does not wait to try again."""
     with Client(script.url, **script.credentials, max_retries=0) as made:
         yield made
+
+
+@pytest.fixture
+def first_outlasts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Have a pending message keep others for longer than they wait.
+
+    All of a client have the same limits, so it is otherwise the first of two whose limit passes first.
+    """
+    begin = Turns.begin
+    monkeypatch.setattr(Turns, "begin", lambda turns, chat_id, message_id, _: begin(turns, chat_id, message_id, None))
 
 
 def refusal(script: OpenAssistantScript, status: int, detail: Any) -> Handler:
@@ -317,9 +329,9 @@ def test_one_pending_answer_at_a_time(surface: Surface) -> None:
         assert script.calls.index("message") < len(script.calls) - 1 - script.calls[::-1].index("assistant")
 
 
-def test_trouble_of_another_reply_is_not_ours(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("first_outlasts_all")
+def test_trouble_of_another_reply_is_not_ours(script: OpenAssistantScript) -> None:
     """If the message that is waited for cannot be read, the wait goes on to its limit."""
-    monkeypatch.setattr("oa_client._calls.turns.monotonic", lambda: 0.0)
     script.events = lambda stream: stream.connection.wait_until_left()
     good, script.on_message = script.on_message, reply(response(200, b"<html>", {"connection": "close"}))
     with Client(script.url, **script.credentials, timeout=Timeout(first_token=2)) as client:
@@ -423,9 +435,9 @@ def test_closing_does_not_look_ever_more_rarely(script: OpenAssistantScript, mon
     assert script.deleted_chats == ["c1"]
 
 
-def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("first_outlasts_all")
+def test_wait_for_the_turn_is_bounded(script: OpenAssistantScript) -> None:
     """If the first answer stays pending, the second runs into its first-token limit, and leaves no chat."""
-    monkeypatch.setattr("oa_client._calls.turns.monotonic", lambda: 0.0)
     script.events = lambda stream: stream.connection.wait_until_left()
     with Client(script.url, **script.credentials, timeout=Timeout(first_token=2)) as client:
         first = client.stream("one")
@@ -534,6 +546,7 @@ def test_closing_in_a_signals_handler(script: OpenAssistantScript, client: Clien
         signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.usefixtures("first_outlasts_all")
 def test_turn_is_not_taken_while_the_server_is_in_trouble(surface: Surface) -> None:
     """An answer that cannot be looked at may still be pending, so no other is asked for: that would cancel it."""
 

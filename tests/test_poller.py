@@ -623,7 +623,7 @@ async def test_long_items_are_not_read_far_ahead(script: OpenAssistantScript) ->
             stream = client.stream("Hi")
             first = await anext(stream)
             feed = stream._feed
-            while not (feed._is_full or feed.ended):
+            while not (feed._is_parked or feed.ended):
                 await anyio.sleep(0)
             ahead = sum(map(len, feed.items))  # type: ignore[arg-type]  # no event but the last
             rest = [text async for text in stream]

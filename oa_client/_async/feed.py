@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -16,6 +17,7 @@ from oa_client._async.loop import Loop
 from oa_client._async.poller import Poller
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Opening, Pause, Reply
+from oa_client._calls.turns import Turn
 from oa_client._calls.workers import Workers
 from oa_client._values.errors import OAError, TransportError
 from oa_client._values.events import Event
@@ -34,8 +36,9 @@ class Feed:
     """
     One reply, and who reads it: a thread, the poller, or nobody.
 
-    A thread of its own opens the reply, and makes whatever call it needs later. What lies between is the poller's, if
-    the body can be read without waiting, else the thread's as well. Nobody reads while the consumer is behind.
+    A thread of its own opens the reply, and makes whatever call it needs later; it does not wait for the reply's turn.
+    What lies between is the poller's, if the body can be read without waiting, else the thread's as well. Nobody reads
+    while the consumer is behind.
 
     The readers know the feed, and the feed not the `AsyncStream`: a stream that nobody holds any more can be found by
     the garbage collector while it is still read.
@@ -55,12 +58,14 @@ class Feed:
         self._poller = poller
         self._workers = workers
         self._exchange: Exchange | None = None
+        self._steps: Generator[Turn, None, Reply] | None = None
+        self._turn: Turn | None = None
         self._source: Generator[str | Event | Pause, None, None] | None = None
         self._is_polled = False
         self._stopped = False
         # Re-entrant, as the garbage collector may stop a feed anywhere.
         self._lock = threading.RLock()
-        self._is_full = False
+        self._is_parked = False
         self._bytes_limit = 0
         self._waiters: list[Any] = []
         self._loop: Loop | None = None
@@ -69,14 +74,29 @@ class Feed:
 
     # For the consumer, in the event loop.
 
-    def launch(self) -> None:
-        """Open the reply; to be called in the event loop that the items go to."""
-        self._loop = Loop()
-        self._start_thread()
+    async def open(self) -> None:
+        """Wait until the reply is open or has ended; the first to call it opens it, for this event loop."""
+        if self._loop is None:
+            self._loop = Loop()
+            self._start_thread()
+        while self.reply is None and not self.ended:
+            due = self._turn_due
+            left = due - monotonic()
+            if left > 0:
+                with anyio.move_on_after(left):
+                    await self.wait(lambda: self.reply or self.ended or self._turn_due < due)  # noqa: B023 - awaited
+            elif self._take_over():
+                self._start_thread()
+
+    @property
+    def _turn_due(self) -> float:
+        """When to go on with opening, in seconds on the monotonic clock; infinite if it does not wait for its turn."""
+        turn = self._turn
+        return turn.due if self._is_parked and turn is not None else math.inf
 
     @property
     def launched(self) -> bool:
-        """Whether `launch()` was called."""
+        """Whether `open()` was called."""
         return self._loop is not None
 
     async def wait(self, until: Callable[[], object]) -> None:
@@ -84,10 +104,10 @@ class Feed:
         Wait until something is true; it is looked at whenever there is news and somebody waits.
 
         Raises:
-            RuntimeError: if `launch()` was called in another event loop.
+            RuntimeError: if `open()` was called in another event loop.
         """
         loop = self._loop
-        assert loop is not None  # noqa: S101 - it was launched
+        assert loop is not None  # noqa: S101 - it was opened
         while not until():
             loop.check()
             started = monotonic()
@@ -104,7 +124,7 @@ class Feed:
 
     def make_room(self) -> None:
         """Have it read on if that was stopped because the consumer was behind, and it is not so far now."""
-        if self._is_full and self._has_room(READ_AHEAD // 2) and self._take_over():
+        if self._is_parked and self._has_room(READ_AHEAD // 2) and self._take_over():
             self._read_on()
 
     # For whoever ends it.
@@ -117,9 +137,8 @@ class Feed:
         if exchange is not None and not self.ended:
             exchange.stop()
         if self._take_over():
-            # Nobody is reading, so nobody would notice.
-            self._end()
-            wake([self])
+            # Nobody is at it, so nobody would notice.
+            self._end_parked()
 
     def clean_up(self) -> None:
         """Have the chat of a reply that was stopped seen to, in the background."""
@@ -130,7 +149,7 @@ class Feed:
         """End, and leave the reply to the parent; see `Forgetful`."""
         self._lock = threading.RLock()
         self._stopped = self.ended = True
-        self._is_full = self._is_polled = False
+        self._is_parked = self._is_polled = False
         # The parent's selector is the same below: what is taken off it here, the parent would not hear of again.
         self.before_close(None)
         self._source = None
@@ -189,7 +208,7 @@ class Feed:
             problem.__cause__ = error
             self._break_off(problem)
         if pause is Pause.ROOM:
-            self._is_full = True
+            self._is_parked = True
             # The consumer may have taken all of it, or have gone, before it could see that.
             if (self._stopped or self._has_room(READ_AHEAD - 1)) and self._take_over():
                 self._read_on()
@@ -210,7 +229,7 @@ class Feed:
     def _take_over(self) -> bool:
         """Become the one who may go on with a reply that nobody reads."""
         with self._lock:
-            was_full, self._is_full = self._is_full, False
+            was_full, self._is_parked = self._is_parked, False
             return was_full
 
     def _read_on(self) -> None:
@@ -236,9 +255,7 @@ class Feed:
     def _run(self) -> None:
         if self._source is None:
             try:
-                self.reply = self._start(self._note)
-                self._is_polled = self.reply.is_direct and self._poller.reserve()
-                self._source = self.reply.read(waits=not self._is_polled)
+                self._open_on()
             except BaseException as error:
                 self.error = error
                 self.ended = True
@@ -248,6 +265,30 @@ class Feed:
             wake([self])
             self.settle(pause)
 
+    def _open_on(self) -> None:
+        """Open the reply, or leave it alone until its turn may have come."""
+        if self._steps is None:
+            self._steps = self._start(self._note)
+        try:
+            turn = next(self._steps)
+        except StopIteration as end:
+            reply: Reply = end.value
+            self._is_polled = reply.is_direct and self._poller.reserve()
+            self._source = reply.read(waits=not self._is_polled)
+            self._turn, self.reply = None, reply
+            return
+        turn.on_ring = partial(wake, [self])
+        self._turn, self._is_parked = turn, True
+        # Whoever stops it may have come before it could see that.
+        if self._stopped and self._take_over():
+            self._end_parked()
+
+    def _end_parked(self) -> None:
+        if self._source is None and self._exchange is not None:
+            self.error = self._exchange.closed_meanwhile()
+        self._end()
+        wake([self])
+
     def _note(self, exchange: Exchange) -> None:
         with self._lock:
             self._exchange = exchange
@@ -256,9 +297,10 @@ class Feed:
             exchange.stop()
 
     def _end(self) -> None:
-        if self._source is not None:
+        for steps in (self._steps, self._source):
             try:
-                self._source.close()
+                if steps is not None:
+                    steps.close()
             except BaseException as error:
                 self.error = self.error or error
         if self.reply is not None:

@@ -117,10 +117,7 @@ class AsyncStream(AsyncGenerator[str, None]):
         feed = self._feed
         if self._closed and not feed.launched:
             return False
-        if not feed.launched:
-            feed.launch()
-        if feed.reply is None:
-            await feed.wait(lambda: feed.reply or feed.ended)
+        await feed.open()
         return True
 
     def _stop(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
@@ -13,6 +13,7 @@ from oa_client._calls.cleanup import blocking_state
 from oa_client._calls.engine import Engine
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Opening, Reply
+from oa_client._calls.turns import Turn, wait_through
 from oa_client._chats.absence import explaining_absence
 from oa_client._chats.position import Placing, Position, find, id_of
 from oa_client._transcripts.tree import Tree
@@ -132,7 +133,7 @@ class Chat:
                 that never will be, as a full queue can leave it, `regenerate` and `parent` get around.
             OAError: as `Client.stream`, and as iterating.
         """
-        return Stream(self._asking(messages, parent, options)(ignore))
+        return Stream(wait_through(self._asking(messages, parent, options)(ignore)))
 
     @name_options
     def ask(
@@ -151,7 +152,7 @@ class Chat:
             message: the prompt, or one of its answers, or the id of either; None is the last prompt.
             **options: for this turn; see `AnswerOptions`.
         """
-        return Stream(self._regenerating(message, options)(ignore))
+        return Stream(wait_through(self._regenerating(message, options)(ignore)))
 
     @name_options
     def edit(self, message: Message | str, messages: Messages, **options: Unpack[AnswerOptions]) -> Stream:
@@ -168,7 +169,7 @@ class Chat:
         Raises:
             UnsupportedError: if it is the first prompt: the servers take one for each chat.
         """
-        return Stream(self._editing(message, messages, options)(ignore))
+        return Stream(wait_through(self._editing(message, messages, options)(ignore)))
 
     def info(self) -> ChatInfo:
         """Return the title and the other fields of the chat."""
@@ -324,12 +325,12 @@ class Chat:
     def _opening(self, question: Question, place: Placing, is_draft: bool = False) -> Opening:
         self._check_exists()
 
-        def start(note: Callable[[Exchange], object]) -> Reply:
+        def start(note: Callable[[Exchange], object]) -> Generator[Turn, None, Reply]:
             exchange = self._engine.exchange(keep=True)
             exchange.chat_id = self.id
             note(exchange)
             with self._engine.guard(exchange), explaining_absence(exchange, self.id):
-                return self._position.start(exchange, question, place, is_draft)
+                return (yield from self._position.start(exchange, question, place, is_draft))
 
         return start
 

@@ -20,6 +20,7 @@ from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import DEADLINE
 from oa_client._calls.engine import Engine
 from oa_client._calls.retry import check_max_retries
+from oa_client._calls.turns import wait_through
 from oa_client._chats.listing import ChatList, Walk
 from oa_client._net.transport import Transport
 from oa_client._values.errors import ConfigurationError, NotFoundError
@@ -164,7 +165,7 @@ class Client:
             TransportError: if the server cannot be reached.
             ProtocolError: if it does not speak the protocol.
         """
-        return Stream(self._engine.ask(read_question(messages, options, self._options), keep, ignore))
+        return Stream(wait_through(self._engine.ask(read_question(messages, options, self._options), keep, ignore)))
 
     @name_options
     def ask(

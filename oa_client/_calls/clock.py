@@ -80,12 +80,12 @@ class Clock:
         raise TransportTimeout(f"{_WHAT[phase]} {seconds:g} s; Timeout.{phase} is the limit", phase=phase)
 
 
-def pauses() -> Iterator[float]:
+def pauses(longest: float = LAST_PAUSE) -> Iterator[float]:
     """Yield the seconds to wait between looks at a message: short at first, for idle servers."""
     pause = FIRST_PAUSE
     while True:
         yield pause
-        pause = min(2 * pause, LAST_PAUSE)
+        pause = min(2 * pause, longest)
 
 
 _WHAT = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from oa_client._accounts.credentials import Credentials, Login
 from oa_client._accounts.target import Target
 from oa_client._calls.cleanup import DEADLINE, Cleanup, start_all
-from oa_client._calls.exchange import Exchange
+from oa_client._calls.exchange import Exchange, snapshot
 from oa_client._calls.reply import Reply
-from oa_client._calls.turns import Turns
+from oa_client._calls.turns import Turn, Turns
 from oa_client._calls.workers import Workers
 from oa_client._net.body import Body, LostBody
 from oa_client._net.interrupt import Interrupted
@@ -110,8 +110,6 @@ class Engine:
         self._link: _Link | None = None
         self._turns = Turns() if self._serialize else None
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
-        # Those between two calls, and the thread of each.
-        self._beginning: dict[object, int] = {}
 
     def _connect(self) -> _Link:
         """Return what is needed to talk to the server; without an address, start the local one first."""
@@ -157,9 +155,9 @@ class Engine:
     @contextmanager
     def guard(self, exchange: Exchange) -> Iterator[None]:
         """Clean up after calls that fail, and describe their errors."""
-        one = object()
+        is_outer = exchange.thread is None
         try:
-            self._beginning[one] = threading.get_ident()
+            exchange.thread = threading.get_ident()
             yield
         except BaseException as error:
             if isinstance(error, APIError) and error.status not in _LOST_ANSWERS:
@@ -172,15 +170,17 @@ class Engine:
                 exchange.was_refused = True
                 exchange.delete_chat()
             exchange.leave_chat()
-            exchange.clean_up()
+            if not isinstance(error, GeneratorExit):
+                # The garbage collector may be at it, and starts no thread.
+                exchange.clean_up()
             if isinstance(error, Interrupted):
-                raise exchange.describe(ConfigurationError("the client was closed meanwhile")) from error
+                raise exchange.closed_meanwhile() from error
             if isinstance(error, OAError):
                 exchange.describe(error)
             raise
         finally:
-            # Ctrl-C may have come before it was noted.
-            self._beginning.pop(one, None)
+            if is_outer:
+                exchange.thread = None
             with self._lock:
                 self._changed.notify_all()
 
@@ -198,9 +198,9 @@ class Engine:
 
     def start(
         self, exchange: Exchange, question: Question, post_prompt: Callable[[Exchange, str], tuple[str, str]]
-    ) -> Reply:
+    ) -> Generator[Turn, None, Reply]:
         """
-        Ask, and open the events.
+        Ask, and open the events; a generator, which waits as `Turn.come` does.
 
         Args:
             exchange: of the reply.
@@ -212,7 +212,9 @@ class Engine:
             check_size(surface, question)
             question = self._complete(exchange, question)
             chat_id, prompt_id = post_prompt(exchange, question.prompt)
-            with turns.turn(exchange) if turns else nullcontext():
+            with turns.turn(exchange) if turns else nullcontext() as turn:
+                if turn:
+                    yield from turn.come()
                 exchange.clock.ask()
                 exchange.was_asked = True
                 message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
@@ -235,11 +237,11 @@ class Engine:
                 raise
             return LostBody(error)
 
-    def ask(self, question: Question, keep: bool, note: Callable[[Exchange], object]) -> Reply:
-        """Ask in a chat of its own; `note` is told of the exchange."""
+    def ask(self, question: Question, keep: bool, note: Callable[[Exchange], object]) -> Generator[Turn, None, Reply]:
+        """Ask in a chat of its own, as `start` does; `note` is told of the exchange."""
         exchange = self.exchange(keep)
         note(exchange)
-        return self.start(exchange, question, self.post_in_new_chat)
+        return (yield from self.start(exchange, question, self.post_in_new_chat))
 
     def post_in_new_chat(self, exchange: Exchange, prompt: str) -> tuple[str, str]:
         """Put a prompt into a chat of its own; for `start`."""
@@ -341,9 +343,11 @@ class Engine:
         deadline = monotonic() + timeout
         self.stop()
         with self._lock:
-            # Whoever is between two calls leaves a chat yet. But nobody below a signal's handler can go on.
+            # Whoever is between two calls may leave a chat yet. But nobody below a signal's handler can go on.
             own = threading.get_ident()
-            self._changed.wait_for(lambda: all(thread == own for thread in list(self._beginning.values())), timeout)
+            self._changed.wait_for(
+                lambda: all(exchange.thread in (None, own) for exchange in snapshot(self._exchanges)), timeout
+            )
             link = self._link
         undeleted: tuple[str, ...] = ()
         given_up = given_up or threading.Event()

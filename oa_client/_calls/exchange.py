@@ -18,7 +18,14 @@ from oa_client._calls.signing import send_signed
 from oa_client._calls.workers import NoThread, Slot, Workers
 from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._net.transport import Transport
-from oa_client._values.errors import APIError, BusyError, OAError, TransportError, TransportTimeout
+from oa_client._values.errors import (
+    APIError,
+    BusyError,
+    ConfigurationError,
+    OAError,
+    TransportError,
+    TransportTimeout,
+)
 from oa_client._values.fork import forget_in_children
 from oa_client._values.timeout import Timeout
 from oa_client._wire.call import Call
@@ -52,6 +59,7 @@ class Exchange:
         was_asked: whether an answer was asked for and it is not known what came of that.
         was_refused: whether the server has said that there will be no answer.
         was_busy: whether the server has refused a call since its queue was full, even if a repetition then went well.
+        thread: the one that makes its calls; None before and after, and while it waits for its turn.
         is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
             it is an error if the chat of a complete answer cannot be deleted.
     """
@@ -66,6 +74,7 @@ class Exchange:
         self.was_asked = False
         self.was_refused = False
         self.was_busy = False
+        self.thread: int | None = None
         self.is_strict = False
         self._max_retries = max_retries
         self._cleanup = cleanup
@@ -241,6 +250,10 @@ class Exchange:
     def hide(self, names: Iterable[str]) -> list[str]:
         """Return names of the server, for an error, without the credentials that they repeat."""
         return [self.transport.secrets.hide(name) for name in names]
+
+    def closed_meanwhile(self) -> OAError:
+        """Return the error for an exchange that was stopped."""
+        return self.describe(ConfigurationError("the client was closed meanwhile"))
 
     def describe(self, error: OAError, text: str = "") -> OAError:
         """Add what is known of the reply to an error."""

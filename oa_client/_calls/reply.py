@@ -15,6 +15,7 @@ from typing import Any, Literal, overload
 
 from oa_client._calls.clock import pauses
 from oa_client._calls.exchange import Exchange
+from oa_client._calls.turns import Turn
 from oa_client._net.body import Body
 from oa_client._net.failure import LINE_ERRORS
 from oa_client._net.interrupt import Interrupted
@@ -452,8 +453,8 @@ class Reply:
         return self.exchange.delete_chat()
 
 
-#: Opens a reply; is given a function to be told of the exchange.
-Opening = Callable[[Callable[[Exchange], object]], Reply]
+#: Opens a reply, in steps: it waits as `Turn.come` does. Is given a function to be told of the exchange.
+Opening = Callable[[Callable[[Exchange], object]], Generator[Turn, None, Reply]]
 
 
 def _bare(text: str) -> str:

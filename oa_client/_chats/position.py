@@ -8,12 +8,12 @@ that is complete, and only one prompt of a chat has no parent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from oa_client._calls.engine import Engine
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Outcome, Reply
-from oa_client._calls.turns import Turns
+from oa_client._calls.turns import Turn, Turns, wait_through
 from oa_client._chats.branch import OPEN_STATES, Branch, Doubt, End, Prompt, has_failed
 from oa_client._transcripts.transcript import Transcript
 from oa_client._transcripts.tree import Tree
@@ -110,12 +110,17 @@ class Position:
 
         return place
 
-    def start(self, exchange: Exchange, question: Question, place: Placing, is_draft: bool) -> Reply:
+    def start(
+        self, exchange: Exchange, question: Question, place: Placing, is_draft: bool
+    ) -> Generator[Turn, None, Reply]:
         """Begin a turn, when it is its turn."""
-        with self.turns.turn(exchange):
-            return self._start(exchange, question, place, is_draft)
+        with self.turns.turn(exchange) as turn:
+            yield from turn.come()
+            return (yield from self._start(exchange, question, place, is_draft))
 
-    def _start(self, exchange: Exchange, question: Question, place: Placing, is_draft: bool) -> Reply:
+    def _start(
+        self, exchange: Exchange, question: Question, place: Placing, is_draft: bool
+    ) -> Generator[Turn, None, Reply]:
         before = self._end, self._branch
         prompt: Prompt | None = None
 
@@ -127,7 +132,7 @@ class Position:
             return self._chat_id, prompt.id
 
         try:
-            reply = self._engine.start(exchange, question, post_prompt)
+            reply = yield from self._engine.start(exchange, question, post_prompt)
             self._outcome = reply.outcome
         finally:
             if prompt is not None:
@@ -274,7 +279,8 @@ class Position:
 
     def select(self, exchange: Exchange, message_id: str) -> None:
         """Have the branch in use end at a message."""
-        with self.turns.turn(exchange):
+        with self.turns.turn(exchange) as turn:
+            wait_through(turn.come())
             # The server takes any string for the id of a message.
             find(self.load_tree(exchange), message_id)
             exchange.send(exchange.surface.update_chat(self._chat_id, active_thread_tail_message_id=message_id))
