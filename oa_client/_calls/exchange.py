@@ -6,6 +6,8 @@ import atexit
 import itertools
 import logging
 import math
+import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -82,6 +84,7 @@ class Exchange:
         self._is_creating = False
         self._stop_is_wanted = False
         _alive.add(self)
+        _see_to_the_end()
         forget_in_children(self)
 
     @property
@@ -271,6 +274,21 @@ def snapshot(items: weakref.WeakSet[_T]) -> list[_T]:
         except RuntimeError:
             # Another thread has added one meanwhile.
             continue
+
+
+#: The process for whose end `multiprocessing` was told what to do.
+_told_in = 0
+
+
+def _see_to_the_end() -> None:
+    """Have `_stop_all` run in a child of multiprocessing too, which ends without what atexit knows."""
+    global _told_in
+    util, process = (sys.modules.get(f"multiprocessing.{name}") for name in ("util", "process"))
+    if util is None or process is None or process.parent_process() is None or _told_in == os.getpid():
+        return
+    _told_in = os.getpid()
+    # Before what waits for threads of the user, which may be waiting for an answer.
+    util.Finalize(None, _stop_all, exitpriority=100)
 
 
 @atexit.register
