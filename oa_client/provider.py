@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from oa_client._accounts.browser import browser_cookies
 from oa_client._accounts.cookies import Cookies
 from oa_client._async.feed import Feed, wake
+from oa_client._async.loop import Loops
 from oa_client._async.poller import Poller
 from oa_client._async.stream import AsyncStream
 from oa_client._blocking.client import Client
@@ -27,8 +28,8 @@ from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import GRACE
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.reply import Opening, Reply
+from oa_client._calls.threads import Slot, start
 from oa_client._calls.turns import Turn, wait_through
-from oa_client._calls.workers import Slot, Workers
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.question import Question, format_prompt, read_any_messages
@@ -57,7 +58,7 @@ _T = TypeVar("_T")
 
 #: Each call makes a client of its own, and they are read together.
 _poller = Poller(wake)
-_workers = Workers()
+_loops = Loops()
 
 
 class AsyncResult(AsyncStream):
@@ -70,7 +71,7 @@ class AsyncResult(AsyncStream):
     """
 
     def __init__(self, start: Opening) -> None:
-        super().__init__(Feed(start, _poller, _workers))
+        super().__init__(Feed(start, _poller, _loops))
         self._start = start
 
     def __await__(self) -> Generator[None, None, AsyncResult]:
@@ -260,7 +261,7 @@ def _run(answer: AsyncGenerator[str, None]) -> Generator[str, None, None]:
 
     def run(function: Callable[[], Any]) -> Any:
         result: Slot[Any] = Slot()
-        _workers.run(lambda: loop.run_until_complete(function()), result)
+        start(lambda: loop.run_until_complete(function()), result, "oa-client provider")
         try:
             return result.take()
         except BaseException:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
 import pytest
 
@@ -26,7 +27,6 @@ from oa_client import (
     NotFoundError,
     OAError,
 )
-from oa_client._async.loop import Loop
 from tests.scripted import Connection, EventWriter, Handler, OpenAssistantScript, Request, Surface
 from tests.test_async import cancel_when, hello_and_silence, in_thread
 from tests.test_catalog import Catalog
@@ -394,10 +394,8 @@ async def test_cancelled_between_creation_and_delivery(
 
     def create_and_cancel(*arguments: Any) -> Chat:
         made = create(*arguments)
-        loop.post(scope.cancel)
+        anyio.from_thread.run_sync(scope.cancel)
         return made
-
-    loop = Loop()
 
     monkeypatch.setattr(Chat, "_create", create_and_cancel)
     async with AsyncClient(script.url, **script.credentials) as client:
@@ -470,7 +468,7 @@ async def test_two_event_loops(script: OpenAssistantScript, anyio_backend: str) 
     """One chat can be used in an event loop of asyncio and in one of trio at the same time, and in a thread."""
     client = AsyncClient(script.url, **script.credentials)
     chat = (await client.create_chat())._chat
-    chats = {name: AsyncChat(chat, client._open, client._hop) for name in ("asyncio", "trio")}
+    chats = {name: AsyncChat(chat, client._open, client._loops) for name in ("asyncio", "trio")}
     errors: list[BaseException] = []
 
     def use(name: str) -> None:

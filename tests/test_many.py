@@ -59,12 +59,7 @@ def server() -> Iterator[Server]:
 
 
 def threads_since(before: set[threading.Thread]) -> list[str]:
-    """Return the names of the client's threads that are new, once those that have opened a reply are gone."""
-    deadline = monotonic() + PATIENCE / 4
-    for thread in set(threading.enumerate()) - before:
-        if thread.name in ("oa-client worker", "oa-client starter"):
-            # It has handed over its first token, and ends, if it does not read the rest.
-            thread.join(max(0.0, deadline - monotonic()))
+    """Return the names of the client's own threads that are new."""
     names = [thread.name for thread in set(threading.enumerate()) - before]
     return [name for name in names if name.startswith("oa-client")]
 

@@ -549,18 +549,9 @@ async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     return await anyio.to_thread.run_sync(function, *arguments)
 
 
-def own_threads(count: int) -> list[threading.Thread]:
-    """Return the threads of single streams, once there are no more than so many."""
-    deadline = monotonic() + PATIENCE
-    # They give no sign when they have opened their stream and end.
-    while len(found := threads("oa-client worker")) > count:
-        assert monotonic() < deadline
-    return found
-
-
 @pytest.mark.anyio
 async def test_streams_without_a_place(monkeypatch: pytest.MonkeyPatch, script: OpenAssistantScript) -> None:
-    """A stream for which the poller has no place is read by a thread of its own, and right; places free up."""
+    """A stream for which the poller has no place is read in pieces, and right; places free up."""
     monkeypatch.setattr("oa_client._async.poller.CAPACITY", 2)
     go_on = threading.Event()
 
@@ -571,20 +562,19 @@ async def test_streams_without_a_place(monkeypatch: pytest.MonkeyPatch, script: 
         stream.message()
 
     script.events = events
-    counts, replies = [], []
+    polled, replies = [], []
     with anyio.fail_after(PATIENCE):
         async with AsyncClient(script.url, **script.credentials, max_retries=0, serialize=False) as client:
             for number in (3, 2):
                 go_on.clear()
                 streams = [client.stream("Hi") for _ in range(number)]
                 firsts = [await anext(stream) for stream in streams]
-                # Two of three were handed over: whoever opened them is gone.
-                counts.append((len(await in_thread(own_threads, number - 2)), len(threads())))
+                polled.append([stream._feed._is_polled for stream in streams])
                 go_on.set()
                 messages = [str(await stream.finish()) for stream in streams]
                 replies += list(zip(firsts, messages, [stream.text for stream in streams], strict=True))
 
-    assert counts == [(1, 1), (0, 1)]
+    assert polled == [[True, True, False], [True, True]]
     assert replies == [("Hello", "Hello world", "Hello world")] * 5
 
 
@@ -623,7 +613,7 @@ async def test_long_items_are_not_read_far_ahead(script: OpenAssistantScript) ->
             stream = client.stream("Hi")
             first = await anext(stream)
             feed = stream._feed
-            while not (feed._is_parked or feed.ended):
+            while not (feed._needs or feed.ended):
                 await anyio.sleep(0)
             ahead = sum(map(len, feed.items))  # type: ignore[arg-type]  # no event but the last
             rest = [text async for text in stream]
@@ -652,11 +642,14 @@ async def test_stream_goes_on_after_a_look_at_its_message(
             stream = client.stream("Hi")
             events_of_it = stream.events()
             await anext(events_of_it)
-            await in_thread(script.wait_until, lambda: "message" in script.calls)
-            # The look is over, and the poller has it.
-            await in_thread(own_threads, 0)
-            go_on.set()
-            token = await anext(events_of_it)
+
+            async def release() -> None:
+                await in_thread(script.wait_until, lambda: "message" in script.calls)
+                go_on.set()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(release)
+                token = await anext(events_of_it)
             await stream.aclose()
             rest = [item async for item in events_of_it]
             script.message_state = "complete"

@@ -665,7 +665,7 @@ def test_async_stream_collected_while_the_pool_is_locked(collecting_in_the_pool:
         chat = await client.create_chat()
         stream = client.stream("Hi")
         await anext(stream)
-        while not stream._feed._is_parked:
+        while not stream._feed._needs:
             await anyio.lowlevel.checkpoint()
         Cycle(stream)
         del stream

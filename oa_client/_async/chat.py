@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from oa_client._async.hop import Hop
 from oa_client._async.items import AsyncItems
+from oa_client._async.loop import Loops
 from oa_client._async.stream import AsyncStream
 from oa_client._blocking.chat import Chat, ReportType
 from oa_client._calls.reply import Opening
@@ -38,10 +38,10 @@ class AsyncChat:
     opened when it is entered or first asked for an item. Turns count in the order in which they are opened.
     """
 
-    def __init__(self, chat: Chat, open_stream: Callable[[Opening], AsyncStream], hop: Hop) -> None:
+    def __init__(self, chat: Chat, open_stream: Callable[[Opening], AsyncStream], loops: Loops) -> None:
         self._chat = chat
         self._open_stream = open_stream
-        self._hop = hop
+        self._loops = loops
 
     def __repr__(self) -> str:
         return f"<AsyncChat {self.id}>"
@@ -78,67 +78,67 @@ class AsyncChat:
 
     async def info(self) -> ChatInfo:
         """Return the title and the other fields of the chat; see `Chat.info`."""
-        return await self._hop.run(self._chat.info)
+        return await self._loops.call(self._chat.info)
 
     async def messages(self) -> list[Message]:
         """Return all messages of all branches; see `Chat.messages`."""
-        return await self._hop.run(self._chat.messages)
+        return await self._loops.call(self._chat.messages)
 
     async def thread(self) -> list[Message]:
         """Return the branch in use, from the first prompt on; see `Chat.thread`."""
-        return await self._hop.run(self._chat.thread)
+        return await self._loops.call(self._chat.thread)
 
     async def branches(self, message: Message | str) -> list[Message]:
         """Return a message and those that stand beside it; see `Chat.branches`."""
-        return await self._hop.run(partial(self._chat.branches, message))
+        return await self._loops.call(partial(self._chat.branches, message))
 
     async def select(self, message: Message | str) -> None:
         """Have the branch in use end at a message; see `Chat.select`."""
-        await self._hop.run(partial(self._chat.select, message))
+        await self._loops.call(partial(self._chat.select, message))
 
     async def rename(self, title: str) -> None:
         """Give the chat a title; see `Chat.rename`."""
-        await self._hop.run(partial(self._chat.rename, title))
+        await self._loops.call(partial(self._chat.rename, title))
 
     async def hide(self) -> None:
         """Leave the chat out of lists; see `Chat.hide`."""
-        await self._hop.run(self._chat.hide)
+        await self._loops.call(self._chat.hide)
 
     async def show(self) -> None:
         """Have the chat in lists again; see `Chat.show`."""
-        await self._hop.run(self._chat.show)
+        await self._loops.call(self._chat.show)
 
     async def allow_data_use(self, allowed: bool = True) -> None:
         """Opt in to the use of the chat for training, or out of it; see `Chat.allow_data_use`."""
-        await self._hop.run(partial(self._chat.allow_data_use, allowed))
+        await self._loops.call(partial(self._chat.allow_data_use, allowed))
 
     async def delete(self) -> bool:
         """Delete the chat, and return whether it is gone already; see `Chat.delete`."""
-        return await self._hop.run(self._chat.delete)
+        return await self._loops.call(self._chat.delete)
 
     async def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """Return the chat as text, which `Transcript.parse` reads; see `Chat.export`."""
-        return await self._hop.run(partial(self._chat.export, format))
+        return await self._loops.call(partial(self._chat.export, format))
 
     async def vote(self, message: Message | str, score: int) -> None:
         """Say that an answer is good, bad or neither; see `Chat.vote`."""
-        await self._hop.run(partial(self._chat.vote, message, score))
+        await self._loops.call(partial(self._chat.vote, message, score))
 
     async def evaluate(self, message: Message | str, inferior: Sequence[Message | str]) -> None:
         """Say that a draft is better than others; see `Chat.evaluate`."""
-        await self._hop.run(partial(self._chat.evaluate, message, inferior))
+        await self._loops.call(partial(self._chat.evaluate, message, inferior))
 
     async def report(self, message: Message | str, reason: str, report_type: ReportType = "feedback") -> None:
         """Report an answer to those who run the server; see `Chat.report`."""
-        await self._hop.run(partial(self._chat.report, message, reason, report_type))
+        await self._loops.call(partial(self._chat.report, message, reason, report_type))
 
 
 class AsyncChatList(AsyncIterator[ChatInfo]):
     """The chats of a user, asked for page by page as they are iterated: `ChatList` for async code."""
 
-    def __init__(self, walk: Walk, hop: Hop) -> None:
+    def __init__(self, walk: Walk, loops: Loops) -> None:
         self._walk = walk
-        self._hop = hop
+        self._loops = loops
         self._chats: Iterator[ChatInfo] = iter(())
 
     def __repr__(self) -> str:
@@ -148,7 +148,7 @@ class AsyncChatList(AsyncIterator[ChatInfo]):
         while True:
             for chat in self._chats:
                 return chat
-            page = await self._hop.run(self._walk.ask)
+            page = await self._loops.call(self._walk.ask)
             if page is None:
                 raise StopAsyncIteration
             self._chats = self._walk.go_on(page)
@@ -158,7 +158,7 @@ class AsyncChatList(AsyncIterator[ChatInfo]):
         return AsyncItems(self._next_page)
 
     async def _next_page(self) -> ChatPage:
-        while (page := await self._hop.run(self._walk.ask)) is not None:
+        while (page := await self._loops.call(self._walk.ask)) is not None:
             self._walk.go_on(page)
             if page.chats:
                 return page

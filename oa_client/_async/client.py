@@ -1,9 +1,4 @@
-"""
-The async client: the blocking one, in worker threads.
-
-There is no second implementation of anything. A call is a hop into a thread; a stream is read by threads, which hand
-over what they have read: a hop for each token would cost ten times as much as the token.
-"""
+"""The async client: the blocking one, in threads."""
 
 from __future__ import annotations
 
@@ -21,15 +16,13 @@ from oa_client._accounts.cookies import Cookies
 from oa_client._accounts.credentials import TrustedClient
 from oa_client._async.chat import AsyncChat, AsyncChatList
 from oa_client._async.feed import Feed, wake
-from oa_client._async.hop import Hop
+from oa_client._async.loop import Loops
 from oa_client._async.poller import Poller
 from oa_client._async.stream import AsyncStream
 from oa_client._blocking.chat import Chat
 from oa_client._blocking.client import CLOSE_TIMEOUT, Client, closing_time
-from oa_client._calls.engine import JOIN_LIMIT
 from oa_client._calls.exchange import snapshot
 from oa_client._calls.reply import Opening
-from oa_client._chats.listing import Walk
 from oa_client._values.message import Message
 from oa_client._values.model import ModelInfo
 from oa_client._values.options import AnswerOptions, merge_options, name_options
@@ -42,6 +35,10 @@ if sys.version_info >= (3, 11):
     from typing import Unpack
 elif TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+#: seconds for the thread that reads the streams to be gone, when all were stopped.
+JOIN_LIMIT = 5.0
 
 
 class AsyncClient:
@@ -90,7 +87,7 @@ class AsyncClient:
         self._client = client
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._poller = Poller(wake)
-        self._hop = Hop(client._engine.workers)
+        self._loops = Loops()
 
     def __repr__(self) -> str:
         inner = self._client if hasattr(self, "_client") else Client.__new__(Client)
@@ -126,7 +123,7 @@ class AsyncClient:
         return self._open(partial(self._client._engine.ask, question, keep))
 
     def _open(self, start: Opening) -> AsyncStream:
-        feed = Feed(start, self._poller, self._client._engine.workers)
+        feed = Feed(start, self._poller, self._loops)
         self._feeds.add(feed)
         return AsyncStream(feed)
 
@@ -146,54 +143,54 @@ class AsyncClient:
     async def create_chat(self, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Make a chat that the server keeps; see `Client.create_chat`."""
         given = merge_options(options, self._client._options)
-        chat = await self._hop.run(partial(Chat._create, self._client._engine, given))
+        chat = await self._loops.call(partial(Chat._create, self._client._engine, given))
         chat._keep()
-        return AsyncChat(chat, self._open, self._hop)
+        return AsyncChat(chat, self._open, self._loops)
 
     @name_options
     async def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> AsyncChat:
         """Return a chat that the server has, to go on with it; see `Client.open_chat`."""
-        given = merge_options(options, self._client._options)
-        chat = await self._hop.run(partial(Chat._open, self._client._engine, chat_id, given))
-        return AsyncChat(chat, self._open, self._hop)
+        chat = await self._loops.call(partial(self._client.open_chat, chat_id, **options))
+        return AsyncChat(chat, self._open, self._loops)
 
     def list_chats(
         self, *, after: str | None = None, before: str | None = None, include_hidden: bool = False
     ) -> AsyncChatList:
         """Return the user's chats, the newest first, to be iterated; see `Client.list_chats`. This is a plain call."""
-        return AsyncChatList(Walk(self._client._engine, after, before, include_hidden), self._hop)
+        chats = self._client.list_chats(after=after, before=before, include_hidden=include_hidden)
+        return AsyncChatList(chats._walk, self._loops)
 
     async def hide_all_chats(self) -> None:
         """Hide each chat; see `Client.hide_all_chats`."""
-        await self._hop.run(self._client.hide_all_chats)
+        await self._loops.call(self._client.hide_all_chats)
 
     async def delete_all_chats(self) -> tuple[str, ...]:
         """Delete each chat, the hidden ones too; see `Client.delete_all_chats`."""
-        return await self._hop.run(self._client.delete_all_chats)
+        return await self._loops.call(self._client.delete_all_chats)
 
     async def list_models(self) -> list[ModelInfo]:
         """Return the models that the server lists; see `Client.list_models`."""
-        return await self._hop.run(self._client.list_models)
+        return await self._loops.call(self._client.list_models)
 
     async def list_plugins(self) -> list[Plugin]:
         """Return the plugins that the server offers; see `Client.list_plugins`."""
-        return await self._hop.run(self._client.list_plugins)
+        return await self._loops.call(self._client.list_plugins)
 
     async def get_plugin(self, url: str) -> Plugin:
         """Have the server look up a plugin; see `Client.get_plugin`."""
-        return await self._hop.run(partial(self._client.get_plugin, url))
+        return await self._loops.call(partial(self._client.get_plugin, url))
 
     async def whoami(self) -> User:
         """Return who is signed in; see `Client.whoami`."""
-        return await self._hop.run(self._client.whoami)
+        return await self._loops.call(self._client.whoami)
 
     async def refresh(self) -> User:
         """Renew the session at a website, and return who is signed in; see `Client.refresh`."""
-        return await self._hop.run(self._client.refresh)
+        return await self._loops.call(self._client.refresh)
 
     async def delete_account(self, *, confirm: bool = False) -> None:
         """Delete the account of who is signed in; see `Client.delete_account`."""
-        await self._hop.run(partial(self._client.delete_account, confirm=confirm))
+        await self._loops.call(partial(self._client.delete_account, confirm=confirm))
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """
@@ -207,13 +204,12 @@ class AsyncClient:
             feed.stop()
         given_up = threading.Event()
         try:
-            return await self._hop.run(partial(self._close, seconds, given_up))
+            return await self._loops.here().run_to_the_end(partial(self._close, seconds, given_up))
         except BaseException:
             given_up.set()
             raise
 
     def _close(self, timeout: float, given_up: threading.Event) -> tuple[str, ...]:
-        # It starts threads, and the client waits for them.
         self._poller.close(JOIN_LIMIT)
         return self._client._engine.close(timeout, given_up)
 

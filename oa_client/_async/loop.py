@@ -1,63 +1,75 @@
-"""An event loop, as other threads see it."""
+"""The event loop, and the threads that may work for it."""
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
-from oa_client._values.errors import TransportError
+from oa_client._calls.engine import note_exchange
+from oa_client._calls.exchange import Exchange
+from oa_client._calls.threads import NoThread, start
+
+_T = TypeVar("_T")
+
+
+# Threads at a time, for each use: so none waits for another that may take long. More at once would keep the event loop,
+# which starts them, from its other tasks.
+
+#: for ordinary calls.
+CALLS = 32
+#: for the calls that open a reply.
+OPENINGS = 32
+#: for the calls that a reply needs in its middle or at its end.
+ENDINGS = 32
+#: to wait for bytes that the poller cannot wait for: a reply that is silent must not stop the others.
+PIECES = math.inf
 
 
 class Loop:
     """
-    The event loop that runs where this is made.
+    An event loop, with the threads that a client may have in it.
+
+    Made where it runs; `set` is for any thread, all else for the loop.
 
     Attributes:
-        post: from any thread, has a function called in the loop; RuntimeError if that is over.
-        new_waiter: in the loop, returns something to await until it is given to `set()`.
-
-    Raises:
-        TransportError: if no file can be opened: anyio loads what belongs to the event loop when it is first asked.
+        calls, openings, endings, pieces: for `run`.
+        new_waiter: returns something to await until it is given to `set()`.
     """
 
-    def __init__(self) -> None:
-        try:
-            self._native = _running()
-        except OSError as error:
-            failure = TransportError(f"nothing was sent: {error}")
-            failure.is_unsent = True
-            raise failure from error
+    def __init__(self, native: Any) -> None:
+        self._native = native
         self._find: Callable[[], object] = _running
-        if hasattr(self._native, "call_soon_threadsafe"):
+        if hasattr(native, "call_soon_threadsafe"):
             # It is there, as it runs; and it is asked with each token, in a tenth of the time that anyio takes.
             from asyncio import get_running_loop
 
             self._find = get_running_loop
         # anyio's own way into the loop waits until it is there, which doubles the cost of a token.
-        self.post: Callable[[Callable[[], object]], object] = (
-            getattr(self._native, "call_soon_threadsafe", None) or self._native.run_sync_soon
-        )
+        self._post: Callable[..., object] = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
         # On asyncio an event costs three times as much as the future in it.
-        self.new_waiter: Callable[[], Any] = getattr(self._native, "create_future", _Waiter)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Loop) and other._native is self._native
-
-    def __hash__(self) -> int:
-        return id(self._native)
+        self.new_waiter: Callable[[], Any] = getattr(native, "create_future", _Waiter)
+        self.calls = anyio.CapacityLimiter(CALLS)
+        self.openings = anyio.CapacityLimiter(OPENINGS)
+        self.endings = anyio.CapacityLimiter(ENDINGS)
+        self.pieces = anyio.CapacityLimiter(PIECES)
 
     def set(self, waiters: Sequence[Any]) -> None:
         """
-        Have those go on that await something of `new_waiter`; from any thread.
+        Let those go on that await something of `new_waiter`.
 
         Raises:
             RuntimeError: if the event loop is over.
         """
-        self.post(partial(_set, waiters))
+        self._post(_set, waiters)
 
     def check(self) -> None:
         """
@@ -68,6 +80,96 @@ class Loop:
         """
         if self._find() is not self._native:
             raise RuntimeError("the stream was opened in another event loop, and can be read there alone")
+
+    async def run(self, limiter: anyio.CapacityLimiter, function: Callable[[], _T]) -> _T:
+        """
+        Return the result of a blocking function, which runs in a thread.
+
+        If the task is cancelled, the function is left to itself: the caller has to stop what it does. On asyncio its
+        place is free at once, on trio when the thread ends. Either will do, since a stopped exchange ends soon.
+
+        Raises:
+            NoThread: if the thread cannot be started.
+        """
+        has_begun = False
+
+        def begin() -> _T:
+            nonlocal has_begun
+            has_begun = True
+            return function()
+
+        try:
+            return await anyio.to_thread.run_sync(begin, abandon_on_cancel=True, limiter=limiter)
+        except RuntimeError as error:
+            if has_begun:
+                raise
+            raise NoThread(error) from error
+
+    async def run_to_the_end(self, function: Callable[[], _T]) -> _T:
+        """
+        Return the result of a blocking function; if the task is cancelled, the function goes on.
+
+        anyio's threads would then keep the program from ending, on asyncio.
+        """
+        waiter = self.new_waiter()
+        result: Future[_T] = Future()
+        result.add_done_callback(partial(self._arrive, waiter))
+        start(function, result, "oa-client closing")
+        await waiter
+        try:
+            return result.result()
+        finally:
+            # An error of the function knows this frame.
+            del result
+
+    def _arrive(self, waiter: Any, _: object) -> None:
+        with suppress(RuntimeError):
+            # The event loop may be over.
+            self.set([waiter])
+
+
+class Loops:
+    """The event loops in which a client is used, mostly one."""
+
+    def __init__(self) -> None:
+        # Only those that are in use: a client may outlive many.
+        self._loops: weakref.WeakValueDictionary[Any, Loop] = weakref.WeakValueDictionary()
+
+    def here(self) -> Loop:
+        """Return the event loop that runs here."""
+        native = _running()
+        loop = self._loops.get(native)
+        if loop is None:
+            loop = self._loops[native] = Loop(native)
+        return loop
+
+    async def call(self, function: Callable[[], _T]) -> _T:
+        """Return the result of a blocking call; if the task is cancelled, stop the call, and drop its result."""
+        exchanges: list[Exchange] = []
+        is_left = False
+
+        def note(exchange: Exchange) -> None:
+            exchanges.append(exchange)
+            if is_left:
+                # The call had another one to make.
+                exchange.stop()
+
+        def run() -> _T:
+            # anyio gives each function a context of its own.
+            note_exchange.set(note)
+            return function()
+
+        try:
+            loop = self.here()
+            return await loop.run(loop.calls, run)
+        except Exception:
+            raise
+        except BaseException:
+            is_left = True
+            for exchange in list(exchanges):
+                exchange.stop()
+                exchange.clean_up()
+            raise
 
 
 class _Waiter:

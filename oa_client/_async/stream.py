@@ -91,13 +91,13 @@ class AsyncStream(AsyncGenerator[str, None]):
         self._credit = GENEROSITY
         self._is_read = True
         try:
-            if feed.reply is None and not await self._open():
-                raise StopAsyncIteration
+            if feed.reply is None:
+                await self._open()
             feed.make_room()
             if self._items:
                 await anyio.lowlevel.checkpoint()
-            else:
-                await feed.wait(lambda: self._items or feed.ended)
+            elif feed.was_opened:
+                await feed.fill()
         except BaseException:
             self._stop()
             raise
@@ -112,13 +112,11 @@ class AsyncStream(AsyncGenerator[str, None]):
                 raise error
             raise StopAsyncIteration
 
-    async def _open(self) -> bool:
-        """Open the reply, if that was not done; return whether there is one: not if it was closed before."""
+    async def _open(self) -> None:
+        """Open the reply, if that was not done, and if it was not closed before."""
         feed = self._feed
-        if self._closed and not feed.launched:
-            return False
-        await feed.open()
-        return True
+        if feed.was_opened or not self._closed:
+            await feed.open()
 
     def _stop(self) -> None:
         self._closed = True
@@ -160,8 +158,8 @@ class AsyncStream(AsyncGenerator[str, None]):
         """
         self._stop()
         feed = self._feed
-        if feed.launched and not feed.ended:
-            await feed.wait(lambda: feed.ended)
+        if feed.was_opened:
+            await feed.wait_for_end()
 
     async def asend(self, value: None) -> str:
         """Return the next text, as `anext()`: a reply takes nothing but None."""

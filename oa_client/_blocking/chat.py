@@ -92,7 +92,7 @@ class Chat:
         read_options(options)
         exchange = engine.exchange(keep=False)
         with engine.guard(exchange):
-            return cls(engine, exchange.create_chat(engine.workers), options, exchange)
+            return cls(engine, exchange.create_chat(), options, exchange)
 
     def _keep(self) -> None:
         """Have the chat stay on the server."""

@@ -18,7 +18,6 @@ from oa_client._calls.cleanup import DEADLINE, Cleanup, start_all
 from oa_client._calls.exchange import Exchange, snapshot
 from oa_client._calls.reply import Reply
 from oa_client._calls.turns import Turn, Turns
-from oa_client._calls.workers import Workers
 from oa_client._net.body import Body, LostBody
 from oa_client._net.interrupt import Interrupted
 from oa_client._net.transport import Transport
@@ -35,8 +34,6 @@ from oa_client._wire.call import Call
 from oa_client._wire.inference import Inference
 from oa_client._wire.surface import Surface, check_size
 
-#: seconds for the threads of streams that were stopped to be gone.
-JOIN_LIMIT = 5.0
 #: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
 _REFUSALS = (*range(200, 500), 503)
 #: A proxy's words for not knowing what became of a request.
@@ -70,7 +67,6 @@ class Engine:
 
     Attributes:
         target: the server; None before the local one is started.
-        workers: threads for whoever needs one.
         missing: what the client was made without, though it needs it: it was pickled, and these are secret.
     """
 
@@ -84,7 +80,6 @@ class Engine:
         serialize: bool,
     ) -> None:
         self.target = target
-        self.workers = Workers()
         self.missing: tuple[str, ...] = ()
         self._transport = transport
         self._connection = connection
@@ -245,7 +240,7 @@ class Engine:
 
     def post_in_new_chat(self, exchange: Exchange, prompt: str) -> tuple[str, str]:
         """Put a prompt into a chat of its own; for `start`."""
-        chat_id = exchange.create_chat(self.workers)
+        chat_id = exchange.create_chat()
         return chat_id, exchange.send(exchange.surface.post_prompt(chat_id, None, prompt))
 
     def _post_assistant(self, exchange: Exchange, chat_id: str, prompt_id: str, question: Question) -> str:
@@ -357,8 +352,6 @@ class Engine:
             return undeleted
         if link is not None:
             link.transport.close()
-        # They were stopped; one that makes a chat ends soon.
-        self.workers.close(JOIN_LIMIT)
         return undeleted
 
 

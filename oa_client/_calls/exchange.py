@@ -17,7 +17,7 @@ from oa_client._calls.cleanup import GRACE, Cleanup, finish_all
 from oa_client._calls.clock import Clock, pauses
 from oa_client._calls.retry import pause_before
 from oa_client._calls.signing import send_signed
-from oa_client._calls.workers import NoThread, Slot, Workers
+from oa_client._calls.threads import NoThread, Slot, start
 from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._net.transport import Transport
 from oa_client._values.errors import (
@@ -97,19 +97,19 @@ class Exchange:
         """Whether `stop()` was called."""
         return self._stop_is_wanted
 
-    def create_chat(self, workers: Workers) -> str:
+    def create_chat(self) -> str:
         """
         Make a chat and return its id; errors as `send`.
 
         If the exchange is stopped meanwhile, the answer is waited for all the same, for a short time: without the id
-        nobody could delete the chat. For the same reason one of the workers makes it where Ctrl-C could come.
+        nobody could delete the chat. For the same reason a thread makes it where Ctrl-C could come.
         """
         if threading.current_thread() is not threading.main_thread():
             return self._create_chat()
         made: Slot[str] = Slot()
         try:
             self._is_creating = True
-            workers.run(self._create_chat, made)
+            start(self._create_chat, made, "oa-client chat")
             try:
                 return str(made.take())
             except NoThread:

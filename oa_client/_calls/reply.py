@@ -66,6 +66,8 @@ class Pause(enum.Enum):
     CALL = enum.auto()
     #: Its consumer is far behind. Said by those who read it, not by itself.
     ROOM = enum.auto()
+    #: It waits for its turn to ask for an answer. Said by those who open it.
+    TURN = enum.auto()
 
 
 @dataclass(slots=True)
@@ -161,9 +163,9 @@ class Reply:
     def read(self, waits: Literal[True] = True) -> Generator[str | Event, None, None]: ...
 
     @overload
-    def read(self, waits: bool) -> Generator[str | Event | Pause, None, None]: ...
+    def read(self, waits: bool, in_pieces: bool = False) -> Generator[str | Event | Pause, None, None]: ...
 
-    def read(self, waits: bool = True) -> Generator[str | Event | Pause, None, None]:
+    def read(self, waits: bool = True, in_pieces: bool = False) -> Generator[str | Event | Pause, None, None]:
         """
         Yield the reply: text for a token that has any, an event for all else.
 
@@ -172,12 +174,13 @@ class Reply:
 
         Args:
             waits: if false, a `Pause` is yielded before whatever would wait for the server.
+            in_pieces: if true, `Pause.BYTES` is yielded before each wait for more of the body.
         """
         cut = self._body.failure
         final: Message | None = None
         try:
             try:
-                final = yield from self._read_events(waits)
+                final = yield from self._read_events(waits, in_pieces)
             except TransportError as error:
                 cut = without_frames(error)
             if self.exchange.stopped:
@@ -213,13 +216,15 @@ class Reply:
             self.exchange.leave_chat()
             self._body.close()
 
-    def _read_events(self, waits: bool) -> Generator[str | Event | Pause, None, Message | None]:
+    def _read_events(self, waits: bool, in_pieces: bool) -> Generator[str | Event | Pause, None, Message | None]:
         """Yield what comes in the events; return the final message if it does."""
         clock, body, write = self.exchange.clock, self._body, self._text.write
         events = EventReader()
         if not waits:
             body.set_timeout(0)
         while not body.is_over and not self.exchange.stopped:
+            if in_pieces:
+                yield Pause.BYTES
             piece = self._receive(waits)
             if piece is None:
                 yield Pause.BYTES
