@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
@@ -59,6 +60,15 @@ _T = TypeVar("_T")
 #: Each call makes a client of its own, and they are read together.
 _poller = Poller(wake)
 _loops = Loops()
+
+
+def _begin_again() -> None:
+    global _poller, _loops
+    _poller, _loops = Poller(wake), Loops()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 
 class AsyncResult(AsyncStream):

@@ -52,12 +52,16 @@ class Crowd:
         path = urlsplit(target).path
         query = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
         if path == "/api/chat/events":
-            await self._reply(writer, query["chat_id"])
+            await self._reply(writer, query["chat_id"], query["message_id"])
             return
         if path == "/":
             answer = json.dumps(
                 {"connections": self._connections - 1, "replies": self._replies, "chats": len(self._chats)}
             ).encode()
+        elif path == "/api/chat/message":
+            # Somebody could not delete the chat at once, as the machine is busy.
+            prompt = self._chats[query["chat_id"]]
+            answer = json.dumps(_message("".join(tokens_for(prompt)), query["chat_id"], query["message_id"])).encode()
         elif path == "/go":
             self._go.set()
             answer = b""
@@ -75,8 +79,8 @@ class Crowd:
         writer.write(head % len(answer) + answer)
         await writer.drain()
 
-    async def _reply(self, writer: asyncio.StreamWriter, chat_id: str) -> None:
-        first, *rest = _events(self._chats[chat_id], chat_id)
+    async def _reply(self, writer: asyncio.StreamWriter, chat_id: str, message_id: str) -> None:
+        first, *rest = _events(self._chats[chat_id], chat_id, message_id)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         self._replies += 1
         try:
@@ -90,13 +94,24 @@ class Crowd:
             self._replies -= 1
 
 
-def _events(prompt: str, chat_id: str) -> Iterator[bytes]:
+def _message(content: str, chat_id: str, message_id: str) -> dict[str, str]:
+    """Return a reply that is complete."""
+    return {
+        "id": message_id,
+        "chat_id": chat_id,
+        "parent_id": "p",
+        "role": "assistant",
+        "state": "complete",
+        "content": content,
+    }
+
+
+def _events(prompt: str, chat_id: str, message_id: str) -> Iterator[bytes]:
     """Yield the events of a reply, each as a chunk."""
     tokens = tokens_for(prompt)
-    message = {"id": "m", "chat_id": chat_id, "parent_id": "p", "role": "assistant", "state": "complete"}
     for data in (
         *({"event_type": "token", "text": token} for token in tokens),
-        {"event_type": "message", "message": {**message, "content": "".join(tokens)}},
+        {"event_type": "message", "message": _message("".join(tokens), chat_id, message_id)},
     ):
         event = b"data: %b\r\n\r\n" % json.dumps(data).encode()
         yield b"%x\r\n%b\r\n" % (len(event), event)

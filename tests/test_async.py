@@ -1031,7 +1031,7 @@ async def test_stop_between_opening_and_reading(script: OpenAssistantScript, cli
     start = stream._feed._start
 
     def start_and_stop(note: Callable[[Any], object]) -> Any:
-        opened = start(note)
+        opened = yield from start(note)
         stream._feed.stop()
         return opened
 

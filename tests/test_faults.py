@@ -994,13 +994,13 @@ TABLE: dict[str, list[Row]] = {
     "A broken or hostile server": [
         _broken(
             "a line without end",
-            patched("_sse.EVENT_LIMIT", 1000),
+            patched("_wire.sse.EVENT_LIMIT", 1000),
             events(hello, raw(b"data: "), endless(b"x" * 600)),
             words="an event is longer",
         ),
         _broken(
             "an event without end",
-            patched("_sse.EVENT_LIMIT", 1000),
+            patched("_wire.sse.EVENT_LIMIT", 1000),
             events(hello, endless(b"data: x\r\n" * 60)),
             words="an event is longer",
         ),

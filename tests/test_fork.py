@@ -1,4 +1,4 @@
-"""A forked child harms nothing of its parent's, and can use the parent's client."""
+"""A forked child harms nothing of its parent's, and is told to make a client of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
 # A process of its own: pytest has threads, and from Python 3.12 on that is a warning where one forks.
 COMMON = """
 import gc, json, os, sys
-from oa_client import AsyncClient, Client
+from oa_client import AsyncClient, Client, ConfigurationError
 url, credentials = sys.argv[1], json.loads(sys.argv[2])
 
 def fork(child):
@@ -38,10 +38,17 @@ stream = client.stream("Hi")
 pieces = [next(stream)]
 
 def child():
-    assert list(stream) == []
+    for use in (lambda: next(stream), lambda: client.ask("Hi"), client.create_chat):
+        try:
+            use()
+        except ConfigurationError as error:
+            assert "make a new client here" in str(error)
+        else:
+            raise AssertionError("it was used")
     stream.close()
-    assert client.ask("And you?").content == "Hello world"
     assert client.close() == ()
+    with Client(url, **credentials) as own:
+        assert own.ask("And you?").content == "Hello world"
 
 fork(child)
 client.ask("Go on")
@@ -72,15 +79,10 @@ async def first():
     global stream, pieces
     stream = client.stream("Hi")
     pieces = [await anext(stream)]
-    while (resources := client._poller._resources) is None:
-        # Whoever has opened the stream is about to hand it over.
-        await anyio.sleep(0)
-
     def child():
-        alarm, bell, selector = resources
-        is_closed = alarm.fileno() == bell.fileno() == -1 and selector.get_map() is None
+        stream.__del__()
         # Unwinding would take the parent's event loop apart.
-        os._exit(7 if is_closed else 1)
+        os._exit(7)
 
     fork(child)
     await client.ask("Go on")
@@ -92,7 +94,15 @@ async def first():
 anyio.run(first)
 
 async def again():
-    assert str(await client.ask("Hi")) == "Hello world"
+    try:
+        await client.ask("Hi")
+    except ConfigurationError as error:
+        assert "make a new client here" in str(error)
+    else:
+        raise AssertionError("it was used")
+    assert await client.aclose() == ()
+    async with AsyncClient(url, **credentials) as own:
+        assert str(await own.ask("Hi")) == "Hello world"
 
 fork(lambda: anyio.run(again))
 

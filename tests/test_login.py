@@ -638,21 +638,6 @@ def test_whole_life(surface: Surface) -> None:
             assert not client._engine.target.credentials
 
 
-def test_forked_child_can_log_in(inference: AccountScript) -> None:
-    """The lock of a login that a thread of the parent was at does not stop a child."""
-    keep(inference.url, Login(token="old", username="ada", obtained_at=0.0))
-    with Client(inference.url) as client:
-        target = client._engine.target
-        assert target is not None
-        locked = threading.Thread(target=target.credentials._lock.acquire)
-        locked.start()
-        locked.join(20)
-        target.credentials._forget()
-        client.whoami()
-
-    assert 1 == inference.logins
-
-
 def test_login_in_a_session_of_the_users(inference: AccountScript, face: Face) -> None:
     """A session of the user's is used for logins as for all else."""
     keep(inference.url, Login(token="old", username="ada", obtained_at=0.0))

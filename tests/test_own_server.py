@@ -16,7 +16,7 @@ from oa_client.local import _shared
 STAND_IN = """
 import logging
 import sys
-from oa_client.local import _registry
+from oa_client.local._models import registry
 
 
 class Slow:
@@ -31,7 +31,7 @@ class Slow:
         pass
 
 
-_registry.BACKENDS["embedded"] = Slow
+registry.BACKENDS["embedded"] = Slow
 logging.basicConfig(level=logging.WARNING)
 """
 GREETING = "oa-client: no address given"

@@ -17,7 +17,6 @@ from typing import Any
 
 from oa_client._accounts.cookies import renew_header, values_of
 from oa_client._values.errors import ConfigurationError
-from oa_client._values.fork import forget_in_children
 from oa_client._values.question import check_text
 
 #: seconds after which a debug login is renewed: the real server's access tokens last 60 minutes.
@@ -131,11 +130,6 @@ class Credentials:
         self._has_warned = False
         # Answers to what older logins have signed may be on their way.
         self._past: tuple[Login, ...] = (self.login,)
-        self._forget()
-        forget_in_children(self)
-
-    def _forget(self) -> None:
-        """Let go of a lock that a thread of the parent may hold; see `Forgetful`."""
         # Re-entrant, as a signal's handler may close the client anywhere.
         self._lock = threading.RLock()
 

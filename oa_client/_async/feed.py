@@ -35,7 +35,6 @@ from oa_client._calls.threads import NoThread
 from oa_client._calls.turns import Turn
 from oa_client._values.errors import OAError, TransportError
 from oa_client._values.events import Event
-from oa_client._values.fork import forget_in_children
 
 #: items; how far to read ahead of a consumer that is busy.
 READ_AHEAD = 1024
@@ -81,7 +80,6 @@ class Feed:
         self._bytes_limit = 0
         self._waiters: deque[Any] = deque()
         self._rested = 0.0
-        forget_in_children(self)
 
     # In the event loop.
 
@@ -187,6 +185,8 @@ class Feed:
 
     def stop(self) -> None:
         """End the reply, from any thread. Waits for nothing, starts nothing."""
+        if not self._poller.process.is_this:
+            return
         with self._lock:
             self._stopped = True
             exchange = self._exchange
@@ -203,16 +203,6 @@ class Feed:
         """Have the chat of a reply that was stopped seen to, in the background."""
         if self._exchange is not None:
             self._exchange.clean_up()
-
-    def _forget(self) -> None:
-        """End, and leave the reply to the parent; see `Forgetful`."""
-        self._lock = threading.RLock()
-        self._stopped = self.ended = True
-        self._needs = None
-        self._is_polled = False
-        # The parent's selector is the same below: what is taken off it here, the parent would not hear of again.
-        self.before_close(None)
-        self._source = None
 
     # In the thread at work.
 

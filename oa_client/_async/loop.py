@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from oa_client._calls.engine import note_exchange
 from oa_client._calls.exchange import Exchange
+from oa_client._calls.process import Process
 from oa_client._calls.threads import NoThread, start
 
 _T = TypeVar("_T")
@@ -46,6 +47,7 @@ class Loop:
     """
 
     def __init__(self, native: Any) -> None:
+        self._process = Process()
         self._native = native
         self._find: Callable[[], object] = _running
         if hasattr(native, "call_soon_threadsafe"):
@@ -77,7 +79,9 @@ class Loop:
 
         Raises:
             RuntimeError: if it is another.
+            ConfigurationError: if this is a forked child.
         """
+        self._process.check()
         if self._find() is not self._native:
             raise RuntimeError("the stream was opened in another event loop, and can be read there alone")
 

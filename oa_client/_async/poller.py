@@ -19,9 +19,9 @@ from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
+from oa_client._calls.process import Process
 from oa_client._calls.reply import Pause
 from oa_client._values.foreign import start_thread
-from oa_client._values.fork import forget_in_children
 
 #: seconds that the thread stays when nothing is left to read.
 LINGER = 0.2
@@ -66,21 +66,16 @@ class Poller(Generic[R]):
 
     Args:
         wake: is called with those that were read, once a round.
+
+    Attributes:
+        process: that made it; a forked child has none of its threads.
     """
 
     def __init__(self, wake: Callable[[Sequence[R]], None]) -> None:
         self._wake = wake
         # The two ends of what wakes the thread, and its selector.
         self._resources: tuple[socket.socket, socket.socket, selectors.BaseSelector] | None = None
-        forget_in_children(self)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Begin with nothing to read; see `Forgetful`."""
-        for resource in self._resources or ():
-            # They are copies, and there is no thread here that would close them.
-            resource.close()
-        self._resources = None
+        self.process = Process()
         # Re-entrant, as the garbage collector may give a place back anywhere.
         self._lock = threading.RLock()
         self._inbox: deque[R] = deque()
@@ -111,6 +106,8 @@ class Poller(Generic[R]):
 
     def close(self, timeout: float) -> None:
         """Wait for the thread, for at most `timeout` seconds: all that it reads was stopped."""
+        if not self.process.is_this:
+            return
         with self._lock:
             self._is_closing = True
             thread = self._thread
@@ -214,7 +211,7 @@ class Poller(Generic[R]):
                     selector.register(number, selectors.EVENT_READ, readable)
                     # A forked child may have a copy of the socket: if it was closed first, the system would go on to
                     # tell of it, and there would be no way to have it stop.
-                    readable.before_close(partial(selector.unregister, number))
+                    readable.before_close(partial(self._unregister, selector, number))
                 except (OSError, ValueError, KeyError) as error:
                     readable.fail(error)
                     return math.inf
@@ -226,6 +223,11 @@ class Poller(Generic[R]):
                 selector.unregister(fd)
         readable.settle(pause)
         return math.inf
+
+    def _unregister(self, selector: selectors.BaseSelector, fd: int) -> None:
+        # What a forked child takes off the selector, which is the same below, its parent would not hear of again.
+        if self.process.is_this:
+            selector.unregister(fd)
 
 
 def _registered(selector: selectors.BaseSelector) -> list[tuple[Any, int]]:

@@ -71,10 +71,9 @@ class Client:
         timeout: seconds to connect and to wait for a byte, or a `Timeout`, which has more limits.
         max_retries: how often a call is repeated that cannot have had an effect (no connection, 429, 503) or has none
             (502 or 504 on a read), after a growing wait; 0 never. A reply that has begun is not asked for again.
-        session: used as it is, neither changed nor closed (but for cookies that the server sets, which go to its
-            jar). A call in it can then be interrupted only once its response has begun, what drips within the head
-            of an answer or a line of its framing is bounded by no limit, and a forked child must be given a client
-            with another.
+        session: used as it is, neither changed nor closed (but for cookies that the server sets, which go to its jar).
+            With your own session, a call can be interrupted only after the response has started, and no timeout covers
+            a server that trickles headers.
         model: what answers when a call names none; `OA_SFT_Llama_30B_6` if not given, and with the local server its
             own.
         serialize: ask for an answer only when no other of this client is pending, since the server would cancel

@@ -18,12 +18,12 @@ from datetime import datetime, timezone
 from time import monotonic
 from typing import TypeVar
 
+from oa_client._calls.process import Process
 from oa_client._calls.signing import send_signed
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.errors import APIError, OAError
 from oa_client._values.foreign import start_thread, suppress
-from oa_client._values.fork import forget_in_children
 from oa_client._values.message import Message
 from oa_client._values.timeout import Timeout
 from oa_client._wire.call import Call
@@ -92,12 +92,7 @@ class Cleanup:
     def __init__(self, transport: Transport, is_own: bool = False) -> None:
         self.is_own = is_own
         self._transport = transport
-        forget_in_children(self)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Begin with nothing to do; see `Forgetful`."""
-        _unfinished.discard(self)
+        self._process = Process()
         # What there is to do. Nothing is taken out before it is done, as a signal's handler may raise anywhere.
         self._items: list[_Remains | _Fuse] = []
         # Never blocks and is re-entrant, so that the garbage collector may put into it: whether to look at all again,
@@ -141,6 +136,8 @@ class Cleanup:
 
     def start(self) -> None:
         """See to what was left, in the background."""
+        if not self._process.is_this:
+            return
         with self._lock:
             if self._thread is None and self._deadline is None and self._items:
                 thread = threading.Thread(target=self._serve, name="oa-client clean-up", daemon=True)
@@ -156,6 +153,9 @@ class Cleanup:
             timeout: seconds.
             given_up: set if nobody waits for it any more: then whoever is at it goes on, as long as it had to finish.
         """
+        if not self._process.is_this:
+            # A forked child leaves all to the parent.
+            return ()
         own = threading.current_thread()
         try:
             with self._lock:
@@ -324,7 +324,7 @@ def finish_all() -> None:
     """Do what is left, in this thread, within `EXIT_TIMEOUT`: for the interpreter's exit."""
     deadline = monotonic() + EXIT_TIMEOUT
     for cleanup in list(_unfinished):
-        if not cleanup.is_own:
+        if not cleanup.is_own and cleanup._process.is_this:
             cleanup.close(max(0.0, deadline - monotonic()))
             # urllib3 has closed what there was before this, and Python warns of a socket that is left open.
             cleanup._transport.close()

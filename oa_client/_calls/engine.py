@@ -16,6 +16,7 @@ from oa_client._accounts.credentials import Credentials, Login
 from oa_client._accounts.target import Target
 from oa_client._calls.cleanup import DEADLINE, Cleanup, start_all
 from oa_client._calls.exchange import Exchange, snapshot
+from oa_client._calls.process import Process
 from oa_client._calls.reply import Reply
 from oa_client._calls.turns import Turn, Turns
 from oa_client._net.body import Body, LostBody
@@ -23,7 +24,6 @@ from oa_client._net.interrupt import Interrupted
 from oa_client._net.transport import Transport
 from oa_client._values.argument import did_you_mean
 from oa_client._values.errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError, reworded
-from oa_client._values.fork import forget_in_children
 from oa_client._values.hidden import Hidden
 from oa_client._values.model import ModelInfo
 from oa_client._values.plugin import Plugin
@@ -89,14 +89,7 @@ class Engine:
         self._closed = False
         self._models: list[ModelInfo] | None = None
         self._plugins: list[Plugin] | None = None
-        forget_in_children(self)
-        self._forget()
-        if target is not None:
-            # Starting the local server takes a while, so that waits for the first call.
-            self._connect()
-
-    def _forget(self) -> None:
-        """Begin with new connections; see `Forgetful`."""
+        self._process = Process()
         self._lock = threading.RLock()
         # As in `Interrupt`, nobody says `with self._changed`.
         self._changed = threading.Condition(self._lock)
@@ -105,6 +98,9 @@ class Engine:
         self._link: _Link | None = None
         self._turns = Turns() if self._serialize else None
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
+        if target is not None:
+            # Starting the local server takes a while, so that waits for the first call.
+            self._connect()
 
     def _connect(self) -> _Link:
         """Return what is needed to talk to the server; without an address, start the local one first."""
@@ -124,6 +120,7 @@ class Engine:
         Args:
             keep: whether a chat that it makes is to stay.
         """
+        self._process.check()
         if self.missing:
             raise ConfigurationError(
                 f"the client was pickled, and with it not its {' and '.join(self.missing)}: make one with "
@@ -316,6 +313,8 @@ class Engine:
 
     def stop(self) -> None:
         """End all that is open, and refuse what is new. Waits for nothing."""
+        if not self._process.is_this:
+            return
         with self._lock:
             self._closed = True
             exchanges = list(self._exchanges)
@@ -334,6 +333,9 @@ class Engine:
         Returns:
             the ids of the chats that could not be deleted in time.
         """
+        if not self._process.is_this:
+            # A forked child leaves all to the parent.
+            return ()
         timeout = min(timeout, DEADLINE)
         deadline = monotonic() + timeout
         self.stop()

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from oa_client._calls.cleanup import GRACE, Cleanup, finish_all
 from oa_client._calls.clock import Clock, pauses
+from oa_client._calls.process import Process
 from oa_client._calls.retry import pause_before
 from oa_client._calls.signing import send_signed
 from oa_client._calls.threads import NoThread, Slot, start
@@ -28,7 +29,6 @@ from oa_client._values.errors import (
     TransportError,
     TransportTimeout,
 )
-from oa_client._values.fork import forget_in_children
 from oa_client._values.timeout import Timeout
 from oa_client._wire.call import Call
 from oa_client._wire.surface import Surface
@@ -54,6 +54,7 @@ class Exchange:
         cleanup: takes the chat if it cannot be deleted at the end; None keeps the chat.
 
     Attributes:
+        process: that made it; in a forked child it does nothing.
         clock: counts the time that the user is kept waiting.
         interrupt: ends whatever the exchange waits for.
         chat_id: the chat that was made; None before.
@@ -67,6 +68,7 @@ class Exchange:
     """
 
     def __init__(self, transport: Transport, timeout: Timeout, max_retries: int, cleanup: Cleanup | None) -> None:
+        self.process = Process()
         self.transport = transport
         self.timeout = timeout
         self.clock = Clock(timeout)
@@ -85,7 +87,6 @@ class Exchange:
         self._stop_is_wanted = False
         _alive.add(self)
         _see_to_the_end()
-        forget_in_children(self)
 
     @property
     def surface(self) -> Surface:
@@ -201,6 +202,8 @@ class Exchange:
 
     def stop(self) -> None:
         """End the exchange, from any thread: wake who waits, and leave the chat. Waits for nothing, starts nothing."""
+        if not self.process.is_this:
+            return
         self._stop_is_wanted = True
         if self._is_creating and self._cleanup is not None:
             self._cleanup.fire_later(self.interrupt)
@@ -214,7 +217,7 @@ class Exchange:
 
     def leave_chat(self) -> None:
         """Leave the chat, if there is one to be deleted, to the clean-up."""
-        if self._chat_is_ours and self._cleanup is not None and self.chat_id is not None:
+        if self._chat_is_ours and self._cleanup is not None and self.chat_id is not None and self.process.is_this:
             # In this order: left twice does no harm.
             self._cleanup.leave(self.chat_id, self.message_id, self.was_asked, self.was_refused)
             self._chat_is_ours = False
@@ -238,12 +241,6 @@ class Exchange:
         # An interrupt may have come between any two lines of those who have it.
         if hasattr(self, "_chat_is_ours"):
             self.leave_chat()
-
-    def _forget(self) -> None:
-        """Leave all to the parent; see `Forgetful`."""
-        self._stop_is_wanted = True
-        self._chat_is_ours = False
-        self.interrupt.forget()
 
     def clean_up(self) -> None:
         """Have what was left seen to, in the background."""

@@ -289,6 +289,7 @@ class Reply:
         Raises:
             TransportError: if the connection breaks, or a limit is passed.
         """
+        self.exchange.process.check()
         clock, body = self.exchange.clock, self._body
         if waits:
             read = self._read_limit

@@ -25,7 +25,6 @@ from oa_client._values.errors import (
     TransportTimeout,
     UnsupportedError,
 )
-from oa_client._values.fork import forget_in_children
 from oa_client._values.message import Message
 from oa_client._values.question import Question, check_id
 
@@ -61,11 +60,6 @@ class Position:
         self._stubbed: set[str] = set()
         # Whether to tell the server of the branch in use: it knows of one, which may not be that any more.
         self._tells_tail = False
-        forget_in_children(self)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Begin with a lock that nobody holds; see `Forgetful`."""
         self.turns = Turns()
 
     def begin_at(self, tail: str | None) -> None:

@@ -70,12 +70,6 @@ class Interrupt:
         with self._lock:
             self._socket = None
 
-    def forget(self) -> None:
-        """Let go of the socket as it is; see `Forgetful`."""
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._socket = None
-
     def has_shut(self, sock: Any) -> bool:
         """Say that somebody else is to use a socket, and return whether it was shut down while the operation did."""
         with self._lock:
