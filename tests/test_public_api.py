@@ -253,6 +253,7 @@ def test_import_brings_no_extra() -> None:
     code = (
         "import sys, threading, oa_client\n"
         "extras = {'click', 'rich', 'platformdirs', 'starlette', 'sse_starlette', 'uvicorn', 'xllamacpp'}\n"
+        "extras |= {'httpx', 'httpx_sse'}\n"
         "print(sorted(extras & sys.modules.keys()), 'oa_client.local' in sys.modules, threading.active_count())"
     )
 

@@ -122,11 +122,12 @@ def test_first_token_is_prompt_on_a_body_that_the_connection_ends(script: OpenAs
 
 
 def test_events_yield_everything(script: OpenAssistantScript, client: Client) -> None:
-    """Pending, plugin, empty token and unknown events come in their order, the message last."""
+    """Pending, plugin, empty token and unknown events come in their order, the message last; heartbeats do not."""
 
     def events(stream: EventWriter) -> None:
         stream.pending(2, 3)
         stream.ping()
+        stream.raw(b"data:\r\n\r\n")
         stream.event(
             "plugin_intermediate",
             current_plugin_thought="why",

@@ -321,8 +321,9 @@ class Reply:
         return piece
 
     def _item(self, event: ServerSentEvent, data: Any) -> str | Event | None:
-        """Read an event that is not a plain token, its data if known: text, an event, or None for a ping."""
-        if event.event == "ping":
+        """Read an event that is not a plain token, its data if known: text, an event, or None for a heartbeat."""
+        if event.event == "ping" or not event.data:
+            # Gateways send heartbeats without data too.
             return None
         try:
             data = json.loads(event.data) if data is None else data

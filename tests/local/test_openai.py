@@ -237,7 +237,7 @@ FAULTS = [
         "answered 500: Internal Server Error$",
         id="encoded refusal",
     ),
-    pytest.param(cut, r"broke in mid-answer \(IncompleteRead\)$", id="cut"),
+    pytest.param(cut, r"broke in mid-answer \(RemoteProtocolError\)$", id="cut"),
     pytest.param(reset, r"broke in mid-answer \(ConnectionResetError\)$", id="reset"),
     pytest.param(half_refusal, "answered 500: Internal Server Error$", id="half a refusal"),
     pytest.param(
@@ -271,7 +271,7 @@ def test_an_error_there_is_the_error_event_here(double: UpstreamDouble) -> None:
         with user.events(*user.ask("Hi")) as events:
             answered = list(events)[-1]
 
-    assert failed["error"] == f"the connection to the upstream {double.url} broke in mid-answer (IncompleteRead)"
+    assert failed["error"] == f"the connection to the upstream {double.url} broke in mid-answer (RemoteProtocolError)"
     assert failed["message"]["state"] == "aborted_by_worker"
     assert answered["message"]["content"] == "Hello wörld"
 
@@ -279,8 +279,8 @@ def test_an_error_there_is_the_error_event_here(double: UpstreamDouble) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param(send(b"data: " + b"x" * 1001), "sent an event of more than 1000 bytes", id="a line"),
-        pytest.param(send(*[b"data: x\n"] * 200), "sent an event of more than 1000 bytes", id="an event"),
+        pytest.param(send("x" * 1001), "sent an event of more than 1000 characters", id="a line"),
+        pytest.param(send(*[b"data: xxxx\n"] * 300, b"\n"), "an event of more than 1000 characters", id="an event"),
         pytest.param(send(*[token("x")] * 200), "answers with more than 10000 bytes", id="a stream"),
         pytest.param(send(*[b": ping\n\n"] * 2000), "answers with more than 10000 bytes", id="a stream of nothing"),
         pytest.param(whole(json_response({"choices": "x" * 1001})), "answers with more than 1000 bytes", id="a body"),
@@ -290,7 +290,7 @@ def test_what_has_no_end(
     double: UpstreamDouble, monkeypatch: pytest.MonkeyPatch, answer: Callable[[Reply], None], words: str
 ) -> None:
     """It does not fill the memory."""
-    monkeypatch.setattr(upstream_module, "MOST_EVENT_BYTES", 1000)
+    monkeypatch.setattr(upstream_module, "MOST_EVENT", 1000)
     monkeypatch.setattr(upstream_module, "MOST_BODY_BYTES", 1000)
     monkeypatch.setattr(upstream_module, "MOST_STREAM_BYTES", 10_000)
     double.answer = answer
@@ -423,18 +423,41 @@ def test_a_cancelled_answer_is_not_held_up_by_a_connection(monkeypatch: pytest.M
 
 
 def test_a_connection_made_too_late_is_closed(double: UpstreamDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that was cancelled meanwhile is not asked for."""
-    connect = upstream_module._Line.hold
+    """An answer that was cancelled while the address was looked up is not asked for."""
+    cancelled, left = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+    look_up = socket.getaddrinfo
 
-    def hold(line: Any, sock: Any) -> None:
-        line.cut()
-        connect(line, sock)
+    def look_up_late(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        cancelled.set()
+        assert left.wait(PATIENCE)
+        return look_up(*arguments, **options)
 
-    monkeypatch.setattr(upstream_module._Line, "hold", hold)
-    with pytest.raises(LocalServerError, match="broke"):
-        ask(double)
+    model = OpenAI(Upstream(double.base, None), "m")
+    monkeypatch.setattr("socket.getaddrinfo", look_up_late)
+    pieces = list(model.generate(QUESTION, {}, cancelled))
+    left.set()
+    threads[0].join(PATIENCE)
 
-    assert double.asked == []
+    assert not threads[0].is_alive()
+    assert (pieces, double.asked) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(b"\xef\xbb\xbf" + data(token("a", "stop")), id="byte order mark"),
+        pytest.param(data(token("a", "stop")).replace(b"\n", b"\r"), id="lone CR"),
+        pytest.param(b"data:\n\n" + data(token("a", "stop")), id="no data"),
+        pytest.param(b"event: ping\ndata: {}\n\n" + data(token("a", "stop")), id="ping"),
+    ],
+)
+def test_framing_loses_nothing(double: UpstreamDouble, stream: bytes) -> None:
+    """The answer of one token arrives, whatever framing and heartbeats the other server uses."""
+    double.answer = send(stream)
+
+    assert ask(double) == ["a"]
 
 
 def test_the_key_goes_there_and_nowhere_else(

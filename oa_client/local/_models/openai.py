@@ -7,10 +7,12 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from oa_client.local._errors import LocalServerError
-from oa_client.local._models.upstream import Upstream
+from oa_client.local._errors import INSTALL, LocalServerError
+
+if TYPE_CHECKING:
+    from oa_client.local._models.upstream import Upstream
 
 SLOTS = 8  # the other server has a queue of its own
 MOST_MODELS = 100  # are listed
@@ -71,8 +73,13 @@ def open_models(*, upstream: str, upstream_model: str | None = None, api_key: st
         api_key: goes to that address and no other; no variable of the environment is read.
 
     Raises:
-        LocalServerError: if the address is none, or no model is named and none can be listed.
+        LocalServerError: if the extra is not installed, the address is none, or no model is named and none can be
+            listed.
     """
+    try:
+        from oa_client.local._models.upstream import Upstream
+    except ImportError as error:
+        raise LocalServerError(f"the backend 'openai' is not installed: {INSTALL}") from error
     server = Upstream(upstream, api_key)
     if server.is_exposed:
         warnings.warn(
