@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from oa_client import Client, __main__
+from oa_client import APIError, Client, __main__
 from oa_client._command import run
 from oa_client._command.connection import INTERRUPT_TIMEOUT, CommandClient
 from oa_client._command.terminal import on_enter
@@ -333,6 +333,53 @@ def test_serve_explains_itself_to_people() -> None:
     assert "OA_TOKEN=" in lines[2]
     assert "OA_COOKIE='next-auth.session-token=" in lines[3]
     assert process.returncode == 130
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process's files")
+def test_serve_on_a_full_disk_that_nobody_hears_of(tmp_path: Path) -> None:
+    """With its stderr full and unread it refuses each prompt, deletes a chat, and later has told it all in one line."""
+    import resource
+
+    file = tmp_path / "chats.db"
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(writer, b"x" * 1024)
+    os.set_blocking(writer, True)
+    command = [*COMMAND, "serve", "--backend", "lorem", "--store", str(file), "--json"]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writer) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
+        os.close(writer)
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        with Client(facts["url"], token=facts["token"], max_retries=0) as client:
+            kept, other = client.create_chat(), client.create_chat()
+            size = max(path.stat().st_size for path in tmp_path.iterdir())
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
+            refusals = []
+            for _ in range(30):
+                with pytest.raises(APIError) as caught:
+                    kept.ask("x" * 2 * size)
+                refusals.append(str(caught.value))
+            other.delete()
+            left = [chat.id for chat in client.list_chats()]
+        process.terminate()
+        while (received := len(os.read(reader, filled))) and (filled := filled - received):
+            continue
+        told = os.read(reader, 10_000).decode()
+        status = process.wait(60)
+    os.close(reader)
+
+    assert [kept.id] == left
+    assert all("store of chats fails: " in refusal and "make room there" in refusal for refusal in refusals)
+    assert told.startswith("oa-client: the store of the chats fails: ")
+    assert told.count("\n") == 1
+    assert status == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")

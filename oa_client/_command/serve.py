@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import html
 import json
-import logging
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from typing import Any
 
 import click
 
+from oa_client._command.log import log_to_stderr
 from oa_client._command.output import complain, one_line
 from oa_client._command.terminal import on_enter
 
@@ -91,7 +91,7 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
     from oa_client import local
 
     # Of the log only what went wrong here: what strangers send makes warnings.
-    logging.basicConfig(level=logging.ERROR, format="oa-client: %(message)s")
+    log_to_stderr()
     names_upstream = options["upstream"] or options["upstream_model"]
     options["backend"] = options["backend"] or ("openai" if names_upstream else "embedded")
     if options["upstream"]:

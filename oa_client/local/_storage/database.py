@@ -140,6 +140,11 @@ class Database:
             self._connection.rollback()
             raise
 
+    def make_room(self) -> None:
+        """Move what SQLite keeps beside the file into it, as far as the disk lets it, so that there is room again."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the file, or forget what was in memory."""
         self._connection.close()

@@ -96,7 +96,15 @@ class Store:
         )
 
     def delete_chat(self, chat: Chat) -> None:
-        """Forget the chat and its messages, with all that was said about them."""
+        """Forget the chat and its messages, with all that was said about them; also on a full disk, if SQLite can."""
+        try:
+            self._delete_chat(chat)
+        except sqlite3.OperationalError:
+            # A deletion is written beside the file first, for which there is no room yet.
+            self._database.make_room()
+            self._delete_chat(chat)
+
+    def _delete_chat(self, chat: Chat) -> None:
         self._execute("DELETE FROM chat WHERE id = ?", (chat.id,))
 
     def messages(self, chat_id: str) -> list[Message]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oa_client.local._surfaces.fields import InvalidError, invalid
 from oa_client.local._surfaces.http import Handler, TooLargeError, compact_json, media_type, read_bytes
-from oa_client.local._surfaces.refusals import BreakdownError, RefusalError
+from oa_client.local._surfaces.refusals import BreakdownError, RefusalError, store_trouble
 
 BODY_BYTES = 16 << 20  # the real server has no limit; 2 MB pass there
 
@@ -112,4 +113,9 @@ async def gone(request: Request, error: Exception) -> Response:
     return Response(status_code=400)
 
 
-EXCEPTION_HANDLERS = {HTTPException: not_routed, ClientDisconnect: gone}
+async def not_stored(request: Request, error: Exception) -> Response:
+    """The answer where the store fails; the real servers give no reason."""
+    return json_response({"detail": store_trouble(error)}, 500)
+
+
+EXCEPTION_HANDLERS = {HTTPException: not_routed, ClientDisconnect: gone, sqlite3.Error: not_stored}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from oa_client.local._surfaces.fastapi import gone
 from oa_client.local._surfaces.http import TooLargeError, compact_json, media_type, read_bytes
-from oa_client.local._surfaces.refusals import BreakdownError, RefusalError
+from oa_client.local._surfaces.refusals import BreakdownError, RefusalError, store_trouble
 
 BODY_BYTES = 1 << 20
 MOST_EXACT = 1 << 53  # up to which a float has every integer
@@ -137,4 +138,9 @@ def _redirect(path: str, query: str) -> Response:
     return response
 
 
-EXCEPTION_HANDLERS = {HTTPException: not_found, ClientDisconnect: gone}
+async def not_stored(request: Request, error: Exception) -> Response:
+    """The answer where the store fails; the real servers give no reason."""
+    return json_response({"message": store_trouble(error)}, 500)
+
+
+EXCEPTION_HANDLERS = {HTTPException: not_found, ClientDisconnect: gone, sqlite3.Error: not_stored}

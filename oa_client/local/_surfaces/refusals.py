@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from typing import Any
+
+logger = logging.getLogger("oa_client.local")
 
 BUSY = "The server is currently busy. Please try again later."
 NOT_COMPLETE = "Parent message is not complete"
@@ -27,3 +31,13 @@ class BreakdownError(Exception):
     def __init__(self, *, empty: bool) -> None:
         super().__init__(empty)
         self.empty = empty
+
+
+def store_trouble(error: Exception) -> str:
+    """Log that the store cannot be read or written, and return the words for whoever asked."""
+    logger.error("the store of the chats fails: %s", error)
+    words = f"The local server's store of chats fails: {error}"
+    if isinstance(error, sqlite3.OperationalError):
+        # SQLite calls a disk full in several ways, and deletes on it only what needs no more room.
+        words += ". If its disk is full, make room there, or delete other chats"
+    return words
