@@ -12,12 +12,13 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from time import monotonic
 from typing import TypeVar
 
+from oa_client._calls.clock import pauses
 from oa_client._calls.process import Process
 from oa_client._calls.signing import send_signed
 from oa_client._net.interrupt import Interrupt
@@ -63,7 +64,7 @@ class _Remains:
     deadline: float = field(default_factory=lambda: monotonic() + DEADLINE)
     unsure_until: float = 0.0
     hidden: bool = False
-    pause: float = FIRST_PAUSE
+    pauses: Iterator[float] = field(default_factory=lambda: pauses(FIRST_PAUSE, LAST_PAUSE))
     due: float = 0.0
 
 
@@ -225,10 +226,10 @@ class Cleanup:
         if self._left(item) <= 0:
             self._give_up(item, "its answer was not final in time")
             return True
-        item.due = monotonic() + min(item.pause, self._left(item))
+        longest = LAST_PAUSE if self._deadline is None else CLOSING_PAUSE
+        item.due = monotonic() + min(next(item.pauses), longest, self._left(item))
         if item.unsure_until > monotonic():
             item.due = min(item.due, item.unsure_until)
-        item.pause = min(2 * item.pause, LAST_PAUSE if self._deadline is None else CLOSING_PAUSE)
         return False
 
     def _wait(self) -> None:
@@ -240,7 +241,7 @@ class Cleanup:
             return
         for item in list(self._items) if looks_again else ():
             if isinstance(item, _Remains):
-                item.due, item.pause = 0.0, FIRST_PAUSE
+                item.due, item.pauses = 0.0, pauses(FIRST_PAUSE, LAST_PAUSE)
             elif self._interrupt.fired:
                 item.due = 0.0
 

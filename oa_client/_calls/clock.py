@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,12 +81,16 @@ class Clock:
         raise TransportTimeout(f"{_WHAT[phase]} {seconds:g} s; Timeout.{phase} is the limit", phase=phase)
 
 
-def pauses(longest: float = LAST_PAUSE) -> Iterator[float]:
+def growing_pause(count: int, first: float, last: float) -> float:
+    """Return the seconds to wait after so many pauses: the first, then twice as long each time, at most the last."""
+    # A power that grows without end would be too large for a float.
+    return min(first * 2.0 ** min(count, 16), last)
+
+
+def pauses(first: float | None = None, last: float = LAST_PAUSE) -> Iterator[float]:
     """Yield the seconds to wait between looks at a message: short at first, for idle servers."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(2 * pause, longest)
+    shortest = FIRST_PAUSE if first is None else first
+    return (growing_pause(count, shortest, last) for count in itertools.count())
 
 
 _WHAT = {

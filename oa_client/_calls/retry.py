@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from oa_client._calls.clock import growing_pause
 from oa_client._values.errors import APIError, BusyError, ConfigurationError, RateLimitError, TransportError
 from oa_client._wire.call import Call
 
@@ -42,7 +43,7 @@ def pause_before(repetition: int, call: Call[Any], error: APIError | TransportEr
         call: to be repeated.
         error: of the last attempt.
     """
-    delay = min(FIRST_DELAY * 2 ** min(repetition - 1, 16), LONGEST_DELAY)
+    delay = growing_pause(repetition - 1, FIRST_DELAY, LONGEST_DELAY)
     delay *= random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
     if isinstance(error, TransportError):
         return delay if error.is_unsent else None

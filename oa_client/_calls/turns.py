@@ -58,7 +58,7 @@ class Turns:
         self._asking: Turn | None = None
         self._looker: Turn | None = None
         self._pending: _Pending | None = None
-        self._pauses = pauses(LONGEST_PAUSE)
+        self._pauses = pauses(last=LONGEST_PAUSE)
         self._look_at = 0.0
 
     @contextlib.contextmanager
@@ -77,7 +77,7 @@ class Turns:
         """Note a message that was asked for, and the seconds for which it keeps others at most."""
         with self._lock:
             now = monotonic()
-            self._pauses = pauses(LONGEST_PAUSE)
+            self._pauses = pauses(last=LONGEST_PAUSE)
             self._look_at = now + next(self._pauses)
             self._pending = _Pending(chat_id, message_id, now + (math.inf if limit is None else limit))
             looker = self._looker
