@@ -21,6 +21,32 @@ _VARIABLES = (
 _LASTING_THREADS = ("oa-client local server", "Trio thread")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what asks for all tests."""
+    parser.addoption("--full", action="store_true", help="also run every combination, and what takes long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Leave out, without --full, what is marked `full`, and what a module's `is_quick` says no to.
+
+    Where a module runs each test in many combinations, a few of them cover the same lines and branches.
+    """
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if not _is_quick(item)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    if item.get_closest_marker("full") is not None:
+        return False
+    is_quick = getattr(getattr(item, "module", None), "is_quick", None)
+    callspec = getattr(item, "callspec", None)
+    return is_quick is None or callspec is None or bool(is_quick(callspec.params))
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in _VARIABLES:

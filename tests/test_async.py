@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -77,6 +77,24 @@ BACKENDS = [
 ]
 if sys.version_info >= (3, 12):
     BACKENDS.append(pytest.param(("asyncio", {"loop_factory": _eager_loop}), id="asyncio-eager"))
+
+
+#: Each event loop with one server, and both ways to read; `--full` runs all combinations.
+QUICK = {
+    ("asyncio", "website"),
+    ("asyncio-debug", "inference, in pieces"),
+    ("asyncio-eager", "inference"),
+    ("trio", "inference"),
+}
+
+
+def is_quick(params: Mapping[str, Any]) -> bool:
+    """Whether a combination is one of the quick ones."""
+    if not {"anyio_backend", "surface"} <= params.keys():
+        return True
+    name, options = params["anyio_backend"]
+    kind = "-debug" if options.get("debug") else "-eager" if options else ""
+    return (f"{name}{kind}", params["surface"]) in QUICK
 
 
 @pytest.fixture(params=BACKENDS)

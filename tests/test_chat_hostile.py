@@ -172,6 +172,7 @@ def test_ids_that_cannot_be(script: OpenAssistantScript, made: str, route: str) 
     script.errors.clear()
 
 
+@pytest.mark.full
 def test_ten_thousand_messages(script: OpenAssistantScript, client: Client) -> None:
     """A chat of ten thousand messages, one below the other, can be looked at, and gone on with."""
     messages = {}

@@ -399,6 +399,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("surface", ["inference", "website"])
 def test_any_order(surface: Surface) -> None:
     """Whatever was done before, and went wrong, each prompt goes once to the end of the branch in use."""

@@ -1408,6 +1408,16 @@ async def read_async(scene: Scene, settings: Settings, settle: Settle) -> Seen:
     return seen
 
 
+def is_quick(params: Mapping[str, Any]) -> bool:
+    """Whether a combination is needed for each row to be seen on both servers and both event loops."""
+    if not {"row", "surface", "face"} <= params.keys() or len(params["row"].surfaces) == 1:
+        return True
+    return params["face"] == "Client" or (params["face"], params["surface"]) in {
+        ("asyncio", "website"),
+        ("trio", "inference"),
+    }
+
+
 @pytest.mark.parametrize("face", ["Client", "asyncio", "trio"])
 @pytest.mark.parametrize(
     ("row", "surface"),

@@ -18,6 +18,7 @@ from tests.crowd import tokens_for
 resource = pytest.importorskip("resource", reason="says how many sockets there may be")
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.anyio,
     pytest.mark.skipif(
         resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 4096, reason="needs 4096 open files: see ulimit -n"

@@ -574,6 +574,7 @@ def test_flood_does_not_stop_the_clock(script: OpenAssistantScript, block: bytes
 # Memory.
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("is_async", [False, True])
 def test_memory_for_a_long_reply(is_async: bool) -> None:
     """A reply takes no memory for its tokens but that of their text."""

@@ -56,6 +56,7 @@ async def ask(user: User) -> bytes:
     return await exchange(user, "GET", user.events_path(chat_id, answer_id))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("slots", [pytest.param(2, id="in turns"), pytest.param(STREAMS, id="all at once")])
 def test_many_streams_are_all_complete(slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two hundred users, on both surfaces, gets every token once and in order, and the end."""
