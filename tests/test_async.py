@@ -45,7 +45,7 @@ from oa_client import (
 from oa_client._async.feed import Feed
 from oa_client._calls.cleanup import Cleanup
 from oa_client._calls.exchange import Exchange
-from oa_client._calls.reply import Pause
+from oa_client._calls.pause import Pause
 from oa_client._net.transport import Transport
 from tests.scripted import (
     Connection,

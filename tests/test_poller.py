@@ -18,7 +18,7 @@ import pytest
 from oa_client import AsyncClient, TokenEvent, TransportError
 from oa_client._async.feed import READ_AHEAD_BYTES
 from oa_client._async.poller import Poller
-from oa_client._calls.reply import Pause
+from oa_client._calls.pause import Pause
 from tests.scripted import EventWriter, OpenAssistantScript
 
 PATIENCE = 20.0

@@ -30,7 +30,8 @@ import anyio
 from oa_client._async.loop import Loop, Loops
 from oa_client._async.poller import Poller
 from oa_client._calls.exchange import Exchange
-from oa_client._calls.reply import Opening, Pause, Reply
+from oa_client._calls.pause import Pause
+from oa_client._calls.reply import Opening, Reply
 from oa_client._calls.threads import NoThread
 from oa_client._calls.turns import Turn
 from oa_client._values.errors import OAError, TransportError

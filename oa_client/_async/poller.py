@@ -19,8 +19,8 @@ from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
+from oa_client._calls.pause import Pause
 from oa_client._calls.process import Process
-from oa_client._calls.reply import Pause
 from oa_client._values.foreign import start_thread
 
 #: seconds that the thread stays when nothing is left to read.

@@ -266,7 +266,7 @@ class Client:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         with self._engine.exchanging() as exchange:
-            return list(self._engine.load_models(exchange))
+            return list(self._engine.catalog.load_models(exchange))
 
     def list_plugins(self) -> list[Plugin]:
         """
@@ -276,7 +276,7 @@ class Client:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         with self._engine.exchanging() as exchange:
-            return list(self._engine.load_plugins(exchange))
+            return list(self._engine.catalog.load_plugins(exchange))
 
     def get_plugin(self, url: str) -> Plugin:
         """

@@ -7,13 +7,14 @@ import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
 from oa_client._accounts.credentials import Credentials, Login
 from oa_client._accounts.target import Target
+from oa_client._calls.catalog import Catalog
 from oa_client._calls.cleanup import DEADLINE, Cleanup, start_all
 from oa_client._calls.exchange import Exchange, snapshot
 from oa_client._calls.process import Process
@@ -22,13 +23,9 @@ from oa_client._calls.turns import Turn, Turns
 from oa_client._net.body import Body, LostBody
 from oa_client._net.interrupt import Interrupted
 from oa_client._net.transport import Transport
-from oa_client._values.argument import did_you_mean
 from oa_client._values.errors import APIError, ConfigurationError, OAError, RateLimitError, TransportError, reworded
 from oa_client._values.hidden import Hidden
-from oa_client._values.model import ModelInfo
-from oa_client._values.plugin import Plugin
 from oa_client._values.question import Question
-from oa_client._values.sampling import Sampling
 from oa_client._values.timeout import Timeout
 from oa_client._wire.call import Call
 from oa_client._wire.inference import Inference
@@ -67,6 +64,7 @@ class Engine:
 
     Attributes:
         target: the server; None before the local one is started.
+        catalog: the models and plugins of the server.
         missing: what the client was made without, though it needs it: it was pickled, and these are secret.
     """
 
@@ -81,14 +79,13 @@ class Engine:
     ) -> None:
         self.target = target
         self.missing: tuple[str, ...] = ()
+        self.catalog = Catalog()
         self._transport = transport
         self._connection = connection
         self._timeout = timeout
         self._max_retries = max_retries
         self._serialize = serialize
         self._closed = False
-        self._models: list[ModelInfo] | None = None
-        self._plugins: list[Plugin] | None = None
         self._process = Process()
         self._lock = threading.RLock()
         # As in `Interrupt`, nobody says `with self._changed`.
@@ -202,7 +199,7 @@ class Engine:
         surface, turns = exchange.surface, self._turns
         with self.guard(exchange):
             check_size(surface, question)
-            question = self._complete(exchange, question)
+            question = self.catalog.complete(exchange, question)
             chat_id, prompt_id = post_prompt(exchange, question.prompt)
             with turns.turn(exchange) if turns else nullcontext() as turn:
                 if turn:
@@ -258,52 +255,6 @@ class Engine:
                 f"{error}: this is probably the rate limit (the real server allows 20 answers in about 11 minutes, "
                 "and counts refused ones): wait some minutes",
             ) from error
-
-    def _complete(self, exchange: Exchange, question: Question) -> Question:
-        """Fill in what only the server knows: its model, and the values of a preset."""
-        model = question.model or exchange.transport.target.model
-        sampling = question.sampling
-        if isinstance(sampling, Sampling) and sampling.preset is not None:
-            sampling = sampling.over(self._preset(exchange, model, sampling.preset))
-        elif self._models is not None:
-            self._model(exchange, model)
-        plugins = [self._plugin(exchange, item) if isinstance(item, str) else item for item in question.plugins]
-        return replace(question, model=model, sampling=sampling, plugins=plugins)
-
-    def _model(self, exchange: Exchange, name: str) -> ModelInfo:
-        # The list at hand may be old.
-        for load in (lambda _: self._models or [], self.load_models):
-            models = {info.name: info for info in load(exchange)}
-            if name in models:
-                return models[name]
-        raise ConfigurationError(f"model {name!r} is not on the server{did_you_mean(name, exchange.hide(models))}")
-
-    def _preset(self, exchange: Exchange, model: str, name: str) -> Sampling:
-        presets = {preset.name: preset.sampling for preset in self._model(exchange, model).presets}
-        if name not in presets:
-            raise ConfigurationError(
-                f"sampling: no preset {name!r} for {model}{did_you_mean(name, exchange.hide(presets))}"
-            )
-        return presets[name]
-
-    def _plugin(self, exchange: Exchange, name: str) -> dict[str, Any]:
-        for load in (lambda _: self._plugins or [], self.load_plugins):
-            plugins = load(exchange)
-            for plugin in plugins:
-                if plugin.config and name in (plugin.config.name_for_human, plugin.config.name_for_model):
-                    return plugin.to_json()
-        names = [plugin.name for plugin in plugins if plugin.name]
-        raise ConfigurationError(f"plugin {name!r} is not on the server{did_you_mean(name, exchange.hide(names))}")
-
-    def load_plugins(self, exchange: Exchange) -> list[Plugin]:
-        """Ask for the plugins that the server lists, and remember them."""
-        self._plugins = exchange.send(exchange.surface.list_plugins())
-        return self._plugins
-
-    def load_models(self, exchange: Exchange) -> list[ModelInfo]:
-        """Ask for the models that the server lists, and remember them."""
-        self._models = exchange.send(exchange.surface.list_models())
-        return self._models
 
     def delete_later(self, chat_id: str) -> None:
         """Have a chat deleted, in the background, when its answers are final."""

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import enum
 import io
 import json
 import logging
 import math
-import re
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal, overload
 
-from oa_client._calls.clock import pauses
 from oa_client._calls.exchange import Exchange
+from oa_client._calls.pause import Pause
+from oa_client._calls.record import AnswerRecord, Outcome
+from oa_client._calls.text import join_surrogates, rest_of
 from oa_client._calls.turns import Turn
 from oa_client._net.body import Body
 from oa_client._net.failure import LINE_ERRORS
-from oa_client._net.interrupt import Interrupted
 from oa_client._values.errors import (
-    APIError,
-    AuthError,
     CancelledReplyError,
     GenerationError,
-    IncompleteReplyError,
     OAError,
     ProtocolError,
     TransportError,
-    TransportTimeout,
     without_frames,
     without_text,
 )
@@ -38,7 +32,7 @@ from oa_client._values.json_object import SURROGATE, without_halves
 from oa_client._values.message import Message
 from oa_client._wire.answers import is_answer
 from oa_client._wire.sse import EventReader, ServerSentEvent
-from oa_client._wire.surface import DELETABLE_STATES, is_gone
+from oa_client._wire.surface import DELETABLE_STATES
 
 #: seconds of pending events after which the message is looked at: the real server does not tell a stream that its
 #: message was cancelled or has timed out.
@@ -49,39 +43,9 @@ TEXT_LIMIT = 64 * 1024 * 1024
 
 #: events after which none comes.
 _LAST = ("message", "error")
-_STOP_SEQUENCES = ("</s>", "<|endoftext|>", "<|im_end|>")
-_HIGH_SURROGATE_AT_END = re.compile("[\ud800-\udbff]\\Z")
-
 _log = logging.getLogger("oa_client")
 # json.loads() looks at its arguments for as long as this takes.
 _decode = json.JSONDecoder().raw_decode
-
-
-class Pause(enum.Enum):
-    """What a reply that is not to wait for anything has come to."""
-
-    #: It needs bytes from its socket; until `Reply.due`.
-    BYTES = enum.auto()
-    #: It needs an answer of the server: whoever goes on with it has to wait for that.
-    CALL = enum.auto()
-    #: Its consumer is far behind. Said by those who read it, not by itself.
-    ROOM = enum.auto()
-    #: It waits for its turn to ask for an answer. Said by those who open it.
-    TURN = enum.auto()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """
-    What has come of a reply, for who is not to hold the reply itself.
-
-    Attributes:
-        message_id: the answer that was asked for.
-        message: the final message; None until it has come.
-    """
-
-    message_id: str
-    message: Message | None = None
 
 
 class Reply:
@@ -107,10 +71,8 @@ class Reply:
         self._begun = begun
         self._text = io.StringIO()
         self._half = ""
-        self._looked = monotonic()
+        self._record = AnswerRecord(exchange, chat_id, message_id, begun)
         self._is_over = False
-        # Whether the answer will not change any more, though it ends with an error.
-        self._is_final = False
         self._read_limit = exchange.timeout.read or math.inf
         self._hide = exchange.transport.secrets.hide
         self._is_bounded = False
@@ -188,7 +150,7 @@ class Reply:
             if not waits:
                 yield Pause.CALL
             if final is None:
-                final = self._recover(cut)
+                final = self._record.recover(cut)
             rest = self._rest(final)
             if rest:
                 self._text.write(rest)
@@ -204,7 +166,7 @@ class Reply:
             yield MessageEvent(final)
         except OAError as error:
             if not self.exchange.stopped:
-                if self._is_final:
+                if self._record.is_final:
                     if not waits:
                         yield Pause.CALL
                     self._finish()
@@ -263,15 +225,15 @@ class Reply:
                 item = self._item(event, data if end == len(source) else None)
                 if isinstance(item, MessageEvent):
                     # If it is not complete after all, it is looked for like one that has not come.
-                    return self._judge(item.message)
+                    return self._record.judge(item.message)
                 left = monotonic()
                 if item is not None:
                     yield item
-                if isinstance(item, PendingEvent) and monotonic() - self._looked >= PENDING_LOOK:
+                if isinstance(item, PendingEvent) and monotonic() - self._record.looked >= PENDING_LOOK:
                     if not waits:
                         yield Pause.CALL
                     # Counts its own time.
-                    final = self._look()
+                    final = self._record.look()
                     if final is not None:
                         return final
                 away += monotonic() - left
@@ -346,19 +308,9 @@ class Reply:
             return item
         if self.exchange.clock.phase != "idle" and item.text:
             self.exchange.clock.token()
-        text = self._join_surrogates(item.text)
+        text, self._half = join_surrogates(self._half + item.text)
         self._text.write(text)
         return text or TokenEvent("")
-
-    def _join_surrogates(self, text: str) -> str:
-        """Put together what a worker split; half a pair waits for the next event."""
-        text, self._half = self._half + text, ""
-        if not SURROGATE.search(text):
-            return text
-        half = _HIGH_SURROGATE_AT_END.search(text)
-        if half:
-            text, self._half = text[: half.start()], half[0]
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _error(self, data: dict[str, Any]) -> OAError:
         """Make the error for an error event."""
@@ -366,93 +318,19 @@ class Reply:
         words = self._hide(without_halves(words)) if isinstance(words, str) and words else "no reason given"
         state = data["message"].get("state") if isinstance(data.get("message"), dict) else None
         # It may be anything, and nothing that a set takes.
-        self._is_final = isinstance(state, str) and state in DELETABLE_STATES
+        self._record.is_final = isinstance(state, str) and state in DELETABLE_STATES
         if state == "timeout":
             return CancelledReplyError(f"{words}: the message waited too long on the server", reason="timeout")
         return GenerationError(words)
 
-    def _look(self) -> Message | None:
-        """Look at a message that has been pending for a while; return it if it is complete."""
-        self._looked = monotonic()
-        try:
-            return self._judge(self._get_message())
-        except (TransportError, APIError):
-            # The stream itself is alive; the next look may work.
-            return None
-
-    def _get_message(self) -> Message:
-        exchange = self.exchange
-        try:
-            return exchange.send_late(exchange.surface.get_message(self.chat_id, self.message_id))
-        except APIError as error:
-            if is_gone(exchange.surface, self.chat_id, exchange.send_late):
-                raise CancelledReplyError("the chat was deleted", reason="deleted") from error
-            raise
-
-    def _judge(self, message: Message) -> Message | None:
-        """Return the message if it is complete, None if it may yet be, and raise if it never will."""
-        if message.state != "pending":
-            self._begun()
-        if message.state == "complete":
-            return message
-        self._is_final = message.state in DELETABLE_STATES
-        if message.state == "aborted_by_worker":
-            raise GenerationError("the server gave the answer up; its reason went to a stream that was not open")
-        if message.state == "cancelled":
-            raise CancelledReplyError(
-                "another request of the same account took the place of this one, which was still queued",
-                reason="cancelled",
-            )
-        if message.state == "timeout":
-            raise CancelledReplyError("the message waited too long on the server", reason="timeout")
-        return None
-
-    def _recover(self, cut: OAError | None) -> Message:
-        """
-        Return the final message though the stream ended without it.
-
-        The events are not opened again: through the website the abandoned reader would take half of them.
-        """
-        clock = self.exchange.clock
-        problem: OAError | None = cut
-        for pause in pauses():
-            try:
-                message = self._judge(self._get_message())
-                if message is not None:
-                    _log.info(
-                        "message %s: taken from the server's record, as its stream ended early%s",
-                        message.id,
-                        f": {cut}" if cut else "",
-                    )
-                    return message
-            except AuthError:
-                raise
-            except (TransportError, APIError) as error:
-                if isinstance(error, Interrupted):
-                    raise
-                problem = error
-            if isinstance(cut, TransportTimeout):
-                raise cut
-            if clock.left <= 0:
-                raise IncompleteReplyError(
-                    "the connection was lost before the final message, and the server did not have it in time"
-                ) from problem
-            with clock.waiting():
-                self.exchange.interrupt.wait(min(pause, clock.left))
-        raise AssertionError  # the pauses do not end
-
     def _rest(self, message: Message) -> str:
-        """Return what is yet to be yielded: what the final text adds, or the half of a pair that was held back."""
-        final, yielded = message.content or "", self.text
-        if final.startswith(yielded):
-            return final[len(yielded) :]
-        half = "\N{REPLACEMENT CHARACTER}" if self._half else ""
-        if _bare(final) != _bare(yielded + half):
-            self.diverged = True
+        """Return what is yet to be yielded."""
+        rest, self.diverged = rest_of(message.content or "", self.text, self._half)
+        if self.diverged:
             _log.warning(
                 "message %s: the final text differs from the tokens; Stream.message has the final text", message.id
             )
-        return half
+        return rest
 
     def _finish(self) -> OAError | None:
         """Read the body to its end and delete the chat: the answer is final. Never fails, but may return why."""
@@ -462,11 +340,3 @@ class Reply:
 
 #: Opens a reply, in steps: it waits as `Turn.come` does. Is given a function to be told of the exchange.
 Opening = Callable[[Callable[[Exchange], object]], Generator[Turn, None, Reply]]
-
-
-def _bare(text: str) -> str:
-    """Return a text without white space and stop sequences at its ends."""
-    text = text.strip()
-    for stop in _STOP_SEQUENCES:
-        text = text.removesuffix(stop).rstrip()
-    return text

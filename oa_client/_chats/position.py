@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator
 
 from oa_client._calls.engine import Engine
 from oa_client._calls.exchange import Exchange
-from oa_client._calls.reply import Outcome, Reply
+from oa_client._calls.record import Outcome
+from oa_client._calls.reply import Reply
 from oa_client._calls.turns import Turn, Turns, wait_through
 from oa_client._chats.branch import OPEN_STATES, Branch, Doubt, End, Prompt, has_failed
 from oa_client._transcripts.transcript import Transcript
