@@ -243,7 +243,7 @@ class _Transport(Transport):
     """Closes the connections of a client that makes one chat when that is gone: the answer may be held for long."""
 
     def send(self, call: Call[_T], timeout: Timeout, interrupt: Interrupt) -> _T:
-        # A failed call may be the last as well, and if not, the next one connects anew.
+        # A failed call may be the last as well, and if not, the next one makes a new connection.
         is_last = True
         try:
             result = super().send(call, timeout, interrupt)

@@ -39,7 +39,7 @@ from oa_client._values.events import Event
 
 #: items; how far to read ahead of a consumer that is busy.
 READ_AHEAD = 1024
-#: bytes; likewise, of what has come since the consumer had nothing left: items may be long.
+#: bytes; how far to read ahead since the consumer last had nothing left: items may be long.
 READ_AHEAD_BYTES = 4 * 1024 * 1024
 #: seconds. On one core, loop and thread would take turns every few tokens at full speed: a consumer that has just
 #: waited for less than this rests for this long, so that the thread gets something done. Slower streams never rest.
@@ -160,7 +160,7 @@ class Feed:
 
     async def _call(self, loop: Loop | None, needs: Pause) -> None:
         """Have a thread do what the reply needs, and wait until it is done."""
-        assert loop is not None  # noqa: S101 - likewise
+        assert loop is not None  # noqa: S101 - it was opened
         loop.check()
         limiter = loop.endings
         if self._source is None:
@@ -264,7 +264,7 @@ class Feed:
         """As `Readable`; `may_wait`: do what it needs, until there are items."""
         items, source, reply = self.items, self._source, self.reply
         assert source is not None  # noqa: S101 - the reply is open
-        assert reply is not None  # noqa: S101 - likewise
+        assert reply is not None  # noqa: S101 - it was opened
         if not items:
             self._bytes_limit = reply.received + READ_AHEAD_BYTES
         try:
@@ -289,7 +289,7 @@ class Feed:
         elif pause is not None:
             self._needs = pause
             if self._stopped:
-                # Before whoever did that could see it.
+                # stop() came before it could see that.
                 self.stop()
             elif pause is Pause.ROOM and self._has_room(READ_AHEAD - 1):
                 # The consumer has taken all of it before it could see that.

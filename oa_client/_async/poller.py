@@ -210,7 +210,7 @@ class Poller(Generic[R]):
                     number = readable.fileno()
                     selector.register(number, selectors.EVENT_READ, readable)
                     # A forked child may have a copy of the socket: if it was closed first, the system would go on to
-                    # tell of it, and there would be no way to have it stop.
+                    # tell of it, and nothing could make it stop.
                     readable.before_close(partial(self._unregister, selector, number))
                 except (OSError, ValueError, KeyError) as error:
                     readable.fail(error)

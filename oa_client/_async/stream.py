@@ -24,7 +24,7 @@ class AsyncStream(AsyncGenerator[str, None]):
     A reply, while it arrives: `Stream` for async code.
 
     `async for` yields its text; `async with` opens it on entering and closes it on leaving. It is opened by either, so
-    the errors of `AsyncClient.stream` come from there. Cancelling whoever waits for it closes it.
+    the errors of `AsyncClient.stream` come from there. A task that is cancelled while it waits for the reply closes it.
     """
 
     def __init__(self, feed: Feed) -> None:

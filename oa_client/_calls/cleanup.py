@@ -2,7 +2,7 @@
 The chats that streams leave behind.
 
 A chat whose answer is queued or being written must not be deleted: the real server then aborts other users' answers,
-or loses the next user's message. So whoever leaves early is released at once, and the chat comes here: it is hidden,
+or loses the next user's message. So a user who leaves early is released at once, and the chat comes here: it is hidden,
 and deleted when its answer is final.
 """
 
@@ -34,7 +34,7 @@ from oa_client._wire.surface import DELETABLE_STATES, FINAL_STATES, is_gone
 DEADLINE = 600.0
 #: seconds between looks at an answer that is not final: short at first, for short answers.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
-#: seconds; the longest pause while somebody waits for the end of it.
+#: seconds; the longest pause while somebody waits in close().
 CLOSING_PAUSE = 1.0
 #: seconds after which an answer that was asked for, and is not in its chat, will not come into it any more.
 UNSURE = 5.0
@@ -55,7 +55,7 @@ _log = logging.getLogger("oa_client")
 
 
 @dataclass(slots=True, eq=False)
-class _Remains:
+class _LeftChat:
     """A chat to be deleted, and the answer to wait for (None: whichever the chat has)."""
 
     chat_id: str
@@ -73,7 +73,7 @@ _unfinished: set[Cleanup] = set()
 
 
 @dataclass(slots=True, eq=False)
-class _Fuse:
+class _LaterInterrupt:
     """An interrupt to be fired, and when."""
 
     interrupt: Interrupt
@@ -95,7 +95,7 @@ class Cleanup:
         self._transport = transport
         self._process = Process()
         # What there is to do. Nothing is taken out before it is done, as a signal's handler may raise anywhere.
-        self._items: list[_Remains | _Fuse] = []
+        self._items: list[_LeftChat | _LaterInterrupt] = []
         # Never blocks and is re-entrant, so that the garbage collector may put into it: whether to look at all again,
         # or just at what is new.
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -103,7 +103,7 @@ class Cleanup:
         self._lock = threading.RLock()
         # As in `Interrupt`, nobody says `with self._changed`.
         self._changed = threading.Condition(self._lock)
-        # Who is at it: one of its own, or whoever closes it.
+        # The thread that deletes: its own, or the one that closes it.
         self._thread: threading.Thread | None = None
         self._interrupt = Interrupt()
         self._deadline: float | None = None
@@ -116,11 +116,11 @@ class Cleanup:
         Args:
             chat_id: of the chat.
             message_id: the answer, if its id has come.
-            was_asked: whether an answer was asked for, and it is not known what came of that.
+            was_asked: whether an answer was asked for, but the server may not have taken the request.
             was_refused: whether it is known that there will be none, whatever the chat says.
         """
         unsure_until = monotonic() + UNSURE if was_asked else 0.0
-        self._add(_Remains(chat_id, message_id, was_refused, unsure_until=unsure_until))
+        self._add(_LeftChat(chat_id, message_id, was_refused, unsure_until=unsure_until))
 
     def look_again(self) -> None:
         """See whether what is waited for has come already."""
@@ -128,9 +128,9 @@ class Cleanup:
 
     def fire_later(self, interrupt: Interrupt) -> None:
         """Fire an interrupt in `GRACE` seconds; starts nothing, as `leave`."""
-        self._add(_Fuse(interrupt))
+        self._add(_LaterInterrupt(interrupt))
 
-    def _add(self, item: _Remains | _Fuse) -> None:
+    def _add(self, item: _LeftChat | _LaterInterrupt) -> None:
         self._items.append(item)
         self._bell.put(False)
         _unfinished.add(self)
@@ -152,7 +152,7 @@ class Cleanup:
 
         Args:
             timeout: seconds.
-            given_up: set if nobody waits for it any more: then whoever is at it goes on, as long as it had to finish.
+            given_up: set if nobody waits any more; the thread that deletes then goes on until its time is up.
         """
         if not self._process.is_this:
             # A forked child leaves all to the parent.
@@ -172,7 +172,7 @@ class Cleanup:
                     self._bell.put(True)
                     # In name resolution it cannot be woken.
                     if not self._has_ended(thread, JOIN_LIMIT):
-                        self._failed += [item.chat_id for item in list(self._items) if isinstance(item, _Remains)]
+                        self._failed += [item.chat_id for item in list(self._items) if isinstance(item, _LeftChat)]
         except BaseException:
             # A signal's handler raised: it was not closed, and goes on in the background until it is.
             self._deadline = None
@@ -212,9 +212,9 @@ class Cleanup:
                 if self._is_done(item):
                     self._items.remove(item)
 
-    def _is_done(self, item: _Remains | _Fuse) -> bool:
+    def _is_done(self, item: _LeftChat | _LaterInterrupt) -> bool:
         """Do what is due; return whether that was the last."""
-        if isinstance(item, _Fuse):
+        if isinstance(item, _LaterInterrupt):
             if item.due <= monotonic():
                 item.interrupt.fire()
             # Or what it was for has come.
@@ -223,11 +223,11 @@ class Cleanup:
             return False
         if self._is_settled(item):
             return True
-        if self._left(item) <= 0:
+        if self._seconds_left(item) <= 0:
             self._give_up(item, "its answer was not final in time")
             return True
         longest = LAST_PAUSE if self._deadline is None else CLOSING_PAUSE
-        item.due = monotonic() + min(next(item.pauses), longest, self._left(item))
+        item.due = monotonic() + min(next(item.pauses), longest, self._seconds_left(item))
         if item.unsure_until > monotonic():
             item.due = min(item.due, item.unsure_until)
         return False
@@ -240,69 +240,69 @@ class Cleanup:
         except queue.Empty:
             return
         for item in list(self._items) if looks_again else ():
-            if isinstance(item, _Remains):
+            if isinstance(item, _LeftChat):
                 item.due, item.pauses = 0.0, pauses(FIRST_PAUSE, LAST_PAUSE)
             elif self._interrupt.fired:
                 item.due = 0.0
 
-    def _left(self, remains: _Remains) -> float:
+    def _seconds_left(self, item: _LeftChat) -> float:
         """Return the seconds that the chat may yet take."""
         if self._interrupt.fired:
             return 0.0
-        end = remains.deadline if self._deadline is None else min(remains.deadline, self._deadline)
+        end = item.deadline if self._deadline is None else min(item.deadline, self._deadline)
         return end - monotonic()
 
-    def _is_settled(self, remains: _Remains) -> bool:
+    def _is_settled(self, item: _LeftChat) -> bool:
         """Go one step on with a chat; return whether that was the last."""
         try:
-            state = self._state(remains)
+            state = self._state(item)
             if state in DELETABLE_STATES:
-                self._send(self._transport.target.surface.delete_chat(remains.chat_id), remains)
+                self._send(self._transport.target.surface.delete_chat(item.chat_id), item)
                 return True
-            self._hide(remains)
+            self._hide(item)
             if state in FINAL_STATES:
-                self._give_up(remains, f"its answer is {state}, and may still be in the server's queue")
+                self._give_up(item, f"its answer is {state}, and may still be in the server's queue")
                 return True
         except OAError as error:
-            _log.debug("clean-up of chat %s: %s", remains.chat_id, error)
-            if isinstance(error, APIError) and self._is_gone(remains):
+            _log.debug("clean-up of chat %s: %s", item.chat_id, error)
+            if isinstance(error, APIError) and self._is_gone(item):
                 return True
             with contextlib.suppress(OAError):
-                self._hide(remains)
+                self._hide(item)
         return False
 
-    def _hide(self, remains: _Remains) -> None:
-        if not remains.hidden:
-            self._send(self._transport.target.surface.update_chat(remains.chat_id, hidden=True), remains)
-            remains.hidden = True
+    def _hide(self, item: _LeftChat) -> None:
+        if not item.hidden:
+            self._send(self._transport.target.surface.update_chat(item.chat_id, hidden=True), item)
+            item.hidden = True
 
-    def _state(self, remains: _Remains) -> str:
+    def _state(self, item: _LeftChat) -> str:
         surface = self._transport.target.surface
-        if remains.was_refused or self.is_own:
+        if item.was_refused or self.is_own:
             return "complete"
-        if remains.message_id is not None:
-            return self._send(surface.get_message(remains.chat_id, remains.message_id), remains).state
-        messages = self._send(surface.get_chat(remains.chat_id), remains).messages
-        if monotonic() < remains.unsure_until and not any(message.role == "assistant" for message in messages):
+        if item.message_id is not None:
+            return self._send(surface.get_message(item.chat_id, item.message_id), item).state
+        messages = self._send(surface.get_chat(item.chat_id), item).messages
+        if monotonic() < item.unsure_until and not any(message.role == "assistant" for message in messages):
             # It was asked for, and may be about to be stored.
             return "pending"
         return blocking_state(messages) or "complete"
 
-    def _is_gone(self, remains: _Remains) -> bool:
+    def _is_gone(self, item: _LeftChat) -> bool:
         try:
-            return is_gone(self._transport.target.surface, remains.chat_id, lambda call: self._send(call, remains))
+            return is_gone(self._transport.target.surface, item.chat_id, lambda call: self._send(call, item))
         except OAError:
             return False
 
-    def _send(self, call: Call[_T], remains: _Remains) -> _T:
-        left = max(self._left(remains), 0.001)
+    def _send(self, call: Call[_T], item: _LeftChat) -> _T:
+        left = max(self._seconds_left(item), 0.001)
         timeout = Timeout(connect=min(CONNECT_LIMIT, left), read=min(READ_LIMIT, left))
         return send_signed(self._transport, call, timeout, self._interrupt)
 
-    def _give_up(self, remains: _Remains, why: str) -> None:
-        self._failed.append(remains.chat_id)
-        how = "hidden, not deleted" if remains.hidden else "neither deleted nor hidden"
-        _log.warning("chat %s is %s: %s", remains.chat_id, how, why)
+    def _give_up(self, item: _LeftChat, why: str) -> None:
+        self._failed.append(item.chat_id)
+        how = "hidden, not deleted" if item.hidden else "neither deleted nor hidden"
+        _log.warning("chat %s is %s: %s", item.chat_id, how, why)
 
 
 def blocking_state(messages: Iterable[Message]) -> str | None:

@@ -49,7 +49,7 @@ class Clock:
         self.phase_left = self.idle
 
     def event(self) -> None:
-        """Start anew between events; before the first token an event changes nothing."""
+        """Start the count between events again; before the first token an event changes nothing."""
         if self.phase == "idle":
             self.phase_left = self.idle
 

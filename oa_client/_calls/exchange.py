@@ -35,7 +35,7 @@ from oa_client._wire.surface import Surface
 
 #: seconds to connect and without a byte, for calls that are made when time is up or nobody waits for their result.
 LATE_LIMIT = 5.0
-#: seconds, likewise, to delete the chat of an answer that is there: its reader waits for nothing else.
+#: seconds to connect and without a byte, to delete the chat of an answer that is there: its reader waits for it.
 DELETE_LIMIT = 1.0
 
 _T = TypeVar("_T")
@@ -59,7 +59,7 @@ class Exchange:
         interrupt: ends whatever the exchange waits for.
         chat_id: the chat that was made; None before.
         message_id: the answer that was asked for; None before.
-        was_asked: whether an answer was asked for and it is not known what came of that.
+        was_asked: whether an answer was asked for, but the server may not have taken the request.
         was_refused: whether the server has said that there will be no answer.
         was_busy: whether the server has refused a call since its queue was full, even if a repetition then went well.
         thread: the one that makes its calls; None before and after, and while it waits for its turn.
@@ -223,7 +223,7 @@ class Exchange:
             self._chat_is_ours = False
 
     def delete_chat(self) -> OAError | None:
-        """Delete the chat, if it is to be: its answer is final. What does not work here is left to the clean-up."""
+        """Delete the chat, unless it is kept; its answer is final. If that fails, the clean-up tries again."""
         if self._chat_is_ours and self.chat_id is not None:
             try:
                 # Where a failure is an error, it must be one.

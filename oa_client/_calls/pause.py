@@ -10,7 +10,7 @@ class Pause(enum.Enum):
 
     #: It needs bytes from its socket; until `Reply.due`.
     BYTES = enum.auto()
-    #: It needs an answer of the server: whoever goes on with it has to wait for that.
+    #: It has to make a call, and the thread that goes on with it waits for the answer.
     CALL = enum.auto()
     #: Its consumer is far behind. Said by those who read it, not by itself.
     ROOM = enum.auto()

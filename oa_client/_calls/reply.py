@@ -191,8 +191,8 @@ class Reply:
             if piece is None:
                 yield Pause.BYTES
                 continue
-            # What it takes to read the events counts too, else a flood of them would stop the clock; what the consumer
-            # takes does not. A token starts the clock anew anyway, and comes on a path that has no time for this.
+            # The time to read the events counts too, or a flood of them would stop the clock. The consumer's time does
+            # not count. A token starts the clock again anyway, and comes on a path that has no time for this.
             started, away, has_token = monotonic(), 0.0, False
             for event in events.feed(piece):
                 # Most events are plain tokens, and those are read here, with nothing that could be spared: a call for

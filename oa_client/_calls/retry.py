@@ -39,7 +39,7 @@ def pause_before(repetition: int, call: Call[Any], error: APIError | TransportEr
     Return the seconds to wait before a call that failed is sent again; None if it must not be.
 
     Args:
-        repetition: the number of it, from 1 on.
+        repetition: its number, from 1 on.
         call: to be repeated.
         error: of the last attempt.
     """

@@ -1,4 +1,4 @@
-"""A thread for one function, which goes on when whoever waits for it is interrupted."""
+"""A thread for one function, which goes on when the thread that waits for it is interrupted."""
 
 from __future__ import annotations
 

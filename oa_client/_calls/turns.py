@@ -208,7 +208,7 @@ class Turn:
             self._bell.get(timeout=min(max(self.due - monotonic(), 0.0), STRETCH))
 
     def ring(self) -> None:
-        """Have whoever waits look at `due` again; from anywhere. Waits for nothing."""
+        """Wake the thread or task that waits, so that it looks at `due` again; from anywhere. Waits for nothing."""
         self._bell.put(None)
         if self.on_ring is not None:
             self.on_ring()
