@@ -87,11 +87,11 @@ class CommandClient(Client):
         super().__init__(url, **options)
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        if kind is KeyboardInterrupt:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
             complain("deleting the chat; press Ctrl-C again to leave it", start="\n")
         try:
             left = self.close() if kind is None else self.close(INTERRUPT_TIMEOUT)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # SIGTERM raises the second
             self._name(self.close(0))
             raise
         self._name(left)
