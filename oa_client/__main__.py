@@ -41,6 +41,8 @@ def main() -> int:
     finally:
         # All is done that had to be: from here on a signal ends the process at once.
         sys.unraisablehook = hook
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
 

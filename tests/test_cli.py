@@ -227,7 +227,8 @@ def test_output_that_cannot_be_written(script: OpenAssistantScript) -> None:
     [
         pytest.param(None, [()], id="the end"),
         pytest.param(BrokenPipeError, [(INTERRUPT_TIMEOUT,)], id="the reader has left"),
-        pytest.param(KeyboardInterrupt, [(INTERRUPT_TIMEOUT,)], id="Ctrl-C"),
+        pytest.param(__main__.Interrupted, [(INTERRUPT_TIMEOUT,)], id="Ctrl-C"),
+        pytest.param(__main__.Terminated, [(INTERRUPT_TIMEOUT,)], id="SIGTERM"),
     ],
 )
 def test_how_long_a_broken_off_command_stays(
@@ -245,29 +246,34 @@ def test_how_long_a_broken_off_command_stays(
             return super().close(0)
 
     script.message_state = "in_progress"
-    interrupted = contextlib.suppress(BrokenPipeError, KeyboardInterrupt)
+    interrupted = contextlib.suppress(BrokenPipeError, __main__.Terminated)
     with interrupted, Noted(script.url, **script.credentials) as client:
         client.stream("Hi").close()
         if error is not None:
             raise error
 
+    told = capsys.readouterr().err
     assert closed == waits
-    assert "oa-client: left on the server: chat c1; " in capsys.readouterr().err
+    assert "oa-client: left on the server: chat c1; " in told
+    assert ("press Ctrl-C again" in told) == (error is __main__.Interrupted)
 
 
-def test_second_interrupt_names_the_chat(script: OpenAssistantScript, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C while the chat is being deleted ends that, and names it."""
+@pytest.mark.parametrize("error", [__main__.Interrupted, __main__.Terminated])
+def test_second_interrupt_names_the_chat(
+    script: OpenAssistantScript, error: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C or SIGTERM while the chat is being deleted ends that, and names it."""
 
     class Impatient(CommandClient):
         def close(self, timeout: float | None = None) -> tuple[str, ...]:
             if timeout == INTERRUPT_TIMEOUT:
-                raise KeyboardInterrupt
+                raise error
             return super().close(timeout)
 
     script.message_state = "in_progress"
-    with contextlib.suppress(KeyboardInterrupt), Impatient(script.url, **script.credentials) as client:
+    with contextlib.suppress(__main__.Terminated), Impatient(script.url, **script.credentials) as client:
         client.stream("Hi").close()
-        raise KeyboardInterrupt
+        raise __main__.Interrupted
 
     assert "oa-client: left on the server: chat c1; " in capsys.readouterr().err
 
@@ -284,8 +290,17 @@ def test_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-def test_interrupted_ask_ends_with_130_and_leaves_no_chat(script: OpenAssistantScript) -> None:
-    """Ctrl-C in mid-answer ends with status 130, without a traceback, and the chat goes."""
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [
+        (signal.SIGINT, 130, "\noa-client: deleting the chat; press Ctrl-C again to leave it\n\n"),
+        (signal.SIGTERM, 143, ""),
+    ],
+)
+def test_interrupted_ask_leaves_no_chat(
+    script: OpenAssistantScript, number: signal.Signals, status: int, told: str
+) -> None:
+    """Ctrl-C or SIGTERM in mid-answer ends with a status of its own, without a traceback, and the chat goes."""
 
     def events(stream: EventWriter) -> None:
         stream.token("Hello")
@@ -296,11 +311,55 @@ def test_interrupted_ask_ends_with_130_and_leaves_no_chat(script: OpenAssistantS
     with start("ask", "Hi", environment=variables(script)) as process:
         assert process.stdout is not None
         assert os.read(process.stdout.fileno(), 100) == b"Hello"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
 
-    assert (process.returncode, "Traceback" in errors) == (130, False)
+    assert (process.returncode, errors) == (status, told)
     assert script.deleted_chats == ["c1"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param("strike(SIGTERM)", 143, id="SIGTERM"),
+        pytest.param("strike(SIGINT)", 130, id="Ctrl-C"),
+        pytest.param("Late(SIGTERM); forever()", 143, id="SIGTERM in a finalizer"),
+        pytest.param("Late(SIGINT); forever()", 130, id="Ctrl-C in a finalizer"),
+        pytest.param("then(SIGTERM, SIGTERM)", -signal.SIGTERM, id="SIGTERM twice"),
+        pytest.param("then(SIGTERM, SIGINT)", 130, id="Ctrl-C after SIGTERM"),
+    ],
+)
+def test_a_signal_ends_the_command_without_a_word(body: str, status: int) -> None:
+    """Wherever it strikes, while the command is imported too; a second SIGTERM ends the process at once."""
+    program = f"""
+import sys, time
+from signal import *
+strike = raise_signal
+class Late:
+    def __init__(self, number):
+        self.number = number
+    def __del__(self):
+        strike(self.number)
+def forever():
+    while True:
+        time.sleep(1)
+def then(first, second):
+    try:
+        strike(first)
+    finally:
+        strike(second)
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "oa_client._command":
+            {body}
+sys.meta_path.insert(0, Finder())
+from oa_client.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (status, "")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from oa_client.local import LocalServer
+from oa_client.local import MODEL, LocalServer
 from tests.local.gguf import TEMPLATE, write_gguf
 from tests.local.test_embedded import Chunks, fake_runtime, real
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 
 MOST_SECONDS = 200  # until a process counts as one that hangs: the machine may be busy
+SCRIPT = "from oa_client import Client; client = Client(); client.ask('Count to a hundred.')"
+COMMANDS = {
+    "script": ("-c", SCRIPT),
+    "serve": ("-m", "oa_client", "serve", "--json"),
+    "ask": ("-m", "oa_client", "ask", "Count to a hundred."),
+}
+UP = {"script": "no address given", "serve": '{"url"', "ask": "no address given"}
 
 
 class AlarmError(Exception):
@@ -67,6 +77,58 @@ def test_a_signal_never_strikes_where_a_model_is_made(
         assert server.url
     assert gone.wait(MOST_SECONDS)
     assert threading.main_thread() not in places
+
+
+@real
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="looks into processes by Linux's way")
+@pytest.mark.parametrize(
+    ("mode", "number"),
+    [
+        ("script", signal.SIGINT),
+        *((mode, number) for mode in ("serve", "ask") for number in (signal.SIGINT, signal.SIGTERM)),
+    ],
+)
+def test_a_process_ends_whenever_a_signal_comes(tmp_path: Path, mode: str, number: signal.Signals) -> None:
+    """It comes during the imports, the load or the answer; a command ends with 130 or 143, without a traceback."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OA_")}
+    output = tmp_path / "output"
+    for moment in (" requests\n", " uvicorn\n", " xllamacpp\n", MODEL.path.name, "a thread more", UP[mode]):
+        # Each import writes a line, by which the process is seen to have come so far.
+        command = [sys.executable, "-X", "importtime", *COMMANDS[mode]]
+        with (
+            output.open("wb") as file,
+            subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+            ) as process,
+        ):
+            _wait_for(process, moment, output, UP[mode])
+            process.send_signal(number)
+            try:
+                process.wait(MOST_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+        # A script's status is Python's own: -2 or 1, or 0 if it swallowed the error in a finalizer of an import.
+        if mode != "script":
+            assert process.returncode == 128 + number
+            assert "Traceback" not in output.read_text()
+
+
+def _wait_for(process: subprocess.Popen[bytes], moment: str, output: Path, up: str) -> None:
+    """Wait until a process has printed or opened something, or has a thread more than when it opened the model."""
+    threads = None
+    while True:
+        assert process.poll() is None, output.read_text()
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        seen = output.read_text() + maps
+        if moment in seen or up in seen:
+            return
+        if MODEL.path.name in maps:
+            count = len(os.listdir(f"/proc/{process.pid}/task"))
+            threads = threads or count
+            if count > threads:
+                return
 
 
 @real
