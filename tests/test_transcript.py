@@ -410,10 +410,10 @@ LONG = "secret" * 100
         pytest.param(changed(format=LONG), "format must be 'oa-client chat', not 'secret", id="another format"),
         pytest.param(changed(version=2), "version: version 2 is newer than 1", id="newer"),
         pytest.param(changed(version=10**100), "version: version 1000", id="much newer"),
-        pytest.param(changed(version="1"), "version: '1' is no version", id="version string"),
-        pytest.param(changed(version=True), "version: True is no version", id="version true"),
-        pytest.param(changed(version=0), "version: 0 is no version", id="version 0"),
-        pytest.param(changed(version=None), "version: None is no version", id="version null"),
+        pytest.param(changed(version="1"), "version: a version is a number of 1 or more, not '1'", id="version string"),
+        pytest.param(changed(version=True), "version: a version is a number of 1 or more, not True", id="version true"),
+        pytest.param(changed(version=0), "version: a version is a number of 1 or more, not 0", id="version 0"),
+        pytest.param(changed(version=None), "version: a version is a number of 1 or more, not None", id="version null"),
         pytest.param(changed(chat=None), "chat: expected an object, not NoneType", id="chat null"),
         pytest.param(changed(chat={"id": "c1", "title": 5}), "chat: title has the wrong type int", id="title"),
         pytest.param(changed(ends_at_tail=1), "ends_at_tail must be true or false, not 1", id="end"),
@@ -443,24 +443,22 @@ CHAT_MARK, PROMPT_MARK = MARKDOWN.splitlines()[0], MARKDOWN.splitlines()[4]
         pytest.param(MARKDOWN, "", "line 1: the text is empty", id="empty"),
         pytest.param(CHAT_MARK, f"\n{LONG}", "line 2: .* does not start with 'secret", id="no mark"),
         pytest.param(CHAT_MARK, PROMPT_MARK, "line 1: the mark of a chat must come first", id="no mark of a chat"),
-        pytest.param(PROMPT_MARK, CHAT_MARK, "line 5: the mark of a chat must come first, and once", id="two chats"),
+        pytest.param(PROMPT_MARK, CHAT_MARK, "line 5: the mark of a chat must come first, and only", id="two chats"),
         pytest.param(CHAT_MARK, "<!-- oa-client end -->", "line 1: the mark of a chat", id="an end at the start"),
         pytest.param('"version": 1', '"version": 2', "line 1: version 2 is newer than 1", id="newer"),
         pytest.param('"version": 1', '"version": 2}', "line 1: ", id="damaged version"),
         pytest.param('1, "id": "c1"} -->', "2} -->\n<!-- oa-client 2 -->", "line 1: version 2 is new", id="new marks"),
-        pytest.param('"version": 1, ', "", "line 1: None is no version", id="no version"),
+        pytest.param('"version": 1, ', "", "line 1: a version is a number of 1 or more, not None", id="no version"),
         pytest.param('"id": "c1"', '"title": "c1"', "line 1: it has no id", id="no id of the chat"),
         pytest.param('"id": "c1"', '"id": "c1", "title": 5', "line 1: title has the wrong", id="title number"),
-        pytest.param("# Why", "Why", "line 1: below it must be the heading", id="no title"),
+        pytest.param("# Why", "Why", "line 1: the next line must be the heading", id="no title"),
         pytest.param("\n# Why", f"\n# Why\n\n{LONG}\n", "line 5: this belongs to no message: 'secret", id="stray"),
-        pytest.param("## User", "", "line 5: below it must be the heading", id="no heading"),
+        pytest.param("## User", "", "line 5: the next line must be the heading", id="no heading"),
         pytest.param('"id": "p1", ', "", "line 5: it has no id", id="no id"),
         pytest.param(', "role": "prompter"', "", "line 5: it has no role", id="no role"),
         pytest.param('"prompter"', '["prompter"]', "line 5: role has the wrong type list", id="role list"),
         pytest.param('"role": "prompter"', f'"role": "prompter", "x": {LONG}', "line 5: not JSON: '{", id="not JSON"),
-        pytest.param(
-            '"prompter"}', f'"{LONG}"', "line 5: not a mark of oa-client, or a damaged one: '<!--", id="damaged"
-        ),
+        pytest.param('"prompter"}', f'"{LONG}"', "line 5: this mark is damaged: '<!--", id="damaged"),
         pytest.param('"prompter"', f'"prompter", "newlines": "{LONG}"', "line 5: newlines must be", id="newlines"),
         pytest.param('"prompter"', '"prompter", "newlines": [5, []]', "line 5: newlines must be", id="newlines list"),
         pytest.param('"prompter"', '"prompter", "newlines": {}', "line 5: newlines must be", id="newlines object"),
@@ -497,7 +495,7 @@ def test_value_that_cannot_be_written(value: Any) -> None:
     """A value that JSON does not know is refused with words."""
     transcript = Transcript(ChatInfo("c1", extra={"new": value}))
 
-    with pytest.raises(ConfigurationError, match=r"^transcript: a value in it is no JSON: "):
+    with pytest.raises(ConfigurationError, match=r"^transcript: a value in it is not JSON: "):
         transcript.to_json()
 
 

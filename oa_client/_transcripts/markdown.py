@@ -1,4 +1,4 @@
-"""How a chat is written as Markdown for people, and read again, whatever the texts hold."""
+"""Write a chat as Markdown for people, and read it again, whatever the texts hold."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _TITLE_LIMIT = 100
 
 _END = "<!-- oa-client end -->"
 _MARK = re.compile(r"<!-- oa-client (?:(chat|message) (\{.*\})|end) -->\s*")
-#: What starts a mark, or a line of a text that is none: that gets one backslash more, which Markdown does not show.
+#: The start of a mark. A line of a text that looks like one gets one more backslash, which Markdown does not show.
 _MARK_START = re.compile(r"^(\\*)(?=<!-- oa-client\b)", re.MULTILINE)
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _FENCE = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})")
-#: What begins a block of HTML that an empty line does not end, and what ends it; a tag, that which closes it.
+#: The start and the end of a block of HTML that an empty line does not end; a tag ends with its closing tag.
 _HTML = re.compile(r" {0,3}<(!--|!\[CDATA\[|!(?=[a-z])|\?|(?:pre|script|style|textarea)(?=[\s>]|$))", re.IGNORECASE)
 _HTML_ENDS = {"!--": "-->", "![cdata[": "]]>", "!": ">", "?": "?>"}
 
 
 def write_markdown(version: int, chat: ChatInfo, thread: Iterable[Message]) -> str:
-    """Return the title, and a heading and the text for each message, with marks that `read_markdown` finds."""
+    """Return the title, then a heading and the text of each message, with marks that `read_markdown` finds."""
     title = _one_line(chat.title or "")[:_TITLE_LIMIT] or "Chat"
     mark: dict[str, Any] = {"version": version, "id": chat.id}
     if title != chat.title:
@@ -64,7 +64,7 @@ def _message_lines(message: Message) -> list[str]:
         mark["content"] = None
         lines = [f"*No text: {_one_line(message.state)}.*"]
     else:
-        # Editors and files change line ends, so all are written alike, and the mark says what they were.
+        # Editors and files change line ends, so all are written alike, and the mark records the original ones.
         ends = _NEWLINE.findall(message.content)
         if set(ends) - {"\n"}:
             mark["newlines"] = ends[0] if len(set(ends)) == 1 else ends
@@ -81,14 +81,14 @@ def _open_block(text: str) -> str:
     """
     Return the line that closes the block of code or HTML that a text leaves open, or "".
 
-    All that follows would be shown in it. In lists and quotations it is only guessed at where a block ends.
+    Otherwise the block would swallow all that follows. In lists and quotations the end of a block is only a guess.
     """
     closing = end = ""
     for line in text.split("\n"):
         if not closing:
             if fence := _FENCE.match(line):
                 indent, run = fence.groups()
-                # As far in as it was opened: it may be in an item of a list.
+                # Indented as its opening is: it may be in an item of a list.
                 closing, end = indent + run, rf" {{0,3}}{run}{run[0]}*[ \t]*$"
                 continue
             if html := _HTML.match(line):
@@ -101,7 +101,7 @@ def _open_block(text: str) -> str:
 
 class _Section(NamedTuple):
     """
-    A mark, and the lines up to the next.
+    A mark, and the lines up to the next mark.
 
     Attributes:
         line: the number of the mark's line.
@@ -116,22 +116,22 @@ class _Section(NamedTuple):
     body: list[str]
 
     def only(self, *names: str) -> dict[str, Any]:
-        """Return these of the mark's fields, where they are there."""
+        """Return those of the named fields that the mark has."""
         return {name: self.mark[name] for name in names if name in self.mark}
 
     def error(self, words: str, below: int = 0) -> ConfigurationError:
-        """Return an error that says where: at the mark, or some lines below it."""
+        """Return an error that names the line of the mark, or a line below."""
         return ConfigurationError(f"transcript: line {self.line + below}: {words}")
 
 
 def read_markdown(text: str, check_version: Callable[[str, Any], None]) -> list[tuple[int, dict[str, Any]]]:
     """
-    Return the JSON objects of the chat and of the messages of its thread, each with the number of its line.
+    Return the JSON objects of the chat and of its thread's messages, each with its line number.
 
     Before anything else is read, `check_version` is called with the place of the version and the version.
 
     Raises:
-        ConfigurationError: if it is not what `write_markdown` wrote; says in which line.
+        ConfigurationError: if `write_markdown` did not write it; names the line.
     """
     sections: list[_Section] = []
     lines = _NEWLINE.sub("\n", text).split("\n")
@@ -140,7 +140,7 @@ def read_markdown(text: str, check_version: Callable[[str, Any], None]) -> list[
         if found and not found[1]:
             section = _read_mark(number, line)
             if (section.kind == "chat") != (not sections):
-                raise section.error(f"the mark of a chat must come first, and once: {show(line)}")
+                raise section.error(f"the mark of a chat must come first, and only once: {show(line)}")
             if not sections:
                 check_version(f"line {number}", section.mark.get("version"))
             elif sections[-1].kind == "end":
@@ -165,7 +165,7 @@ def read_markdown(text: str, check_version: Callable[[str, Any], None]) -> list[
 def _read_mark(number: int, line: str) -> _Section:
     found = _MARK.fullmatch(line)
     if not found:
-        raise ConfigurationError(f"transcript: line {number}: not a mark of oa-client, or a damaged one: {show(line)}")
+        raise ConfigurationError(f"transcript: line {number}: this mark is damaged: {show(line)}")
     kind, data = found.groups()
     try:
         return _Section(number, kind or "end", json.loads(data or "{}"), [])
@@ -176,7 +176,7 @@ def _read_mark(number: int, line: str) -> _Section:
 def _read_chat(section: _Section) -> dict[str, Any]:
     headings = [(below, line) for below, line in enumerate(section.body, 1) if line.strip()]
     if not headings or not headings[0][1].startswith("# "):
-        raise section.error("below it must be the heading with the title, '# …'")
+        raise section.error("the next line must be the heading with the title, '# …'")
     for below, line in headings[1:]:
         raise section.error(f"this belongs to no message: {show(line)}", below)
     title = headings[0][1].removeprefix("# ")
@@ -193,7 +193,7 @@ def _read_message(section: _Section) -> dict[str, Any]:
 
 def _read_content(section: _Section) -> str:
     if not section.body or not section.body[0].startswith("## "):
-        raise section.error("below it must be the heading of the message, '## …'")
+        raise section.error("the next line must be the heading of the message, '## …'")
     lines = section.body[1:]
     # The empty lines around it are not part of the text.
     if lines and not lines[0]:

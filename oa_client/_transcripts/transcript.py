@@ -1,4 +1,4 @@
-"""The export of a chat, as JSON or Markdown, and how it is read again."""
+"""The export of a chat as JSON or Markdown, and its import."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Transcript:
 
     Attributes:
         chat: the chat itself.
-        messages: in any order: they are a tree, linked by their `parent_id`.
-        ends_at_tail: whether the active thread ends at the chat's `active_thread_tail_message_id`, as one that
-            `Chat.export` wrote does; else it goes on to the newest messages below.
+        messages: in any order; their `parent_id` links them to a tree.
+        ends_at_tail: whether the active thread ends at the chat's `active_thread_tail_message_id`, as in an export by
+            `Chat.export`; otherwise it goes on to the newest messages below.
     """
 
     chat: ChatInfo
@@ -43,14 +43,13 @@ class Transcript:
     @classmethod
     def parse(cls, text: str) -> Transcript:
         """
-        Read what `to_json` or `to_markdown` wrote; the first starts with "{". A byte order mark is skipped.
+        Read the text of `to_json` (which starts with "{") or `to_markdown`; skip a byte order mark.
 
-        From Markdown come the chat's id and title, and the messages of its active thread, each linked to the one
-        before, with id, role, state and content.
+        Markdown gives the chat's id and title, and the messages of its active thread, each linked to the one before,
+        with id, role, state and content.
 
         Raises:
-            ConfigurationError: if it is neither, is cut short, or comes from a later version; says where, by line or
-                key.
+            ConfigurationError: if it is neither, is cut short, or comes from a later version; names the line or key.
         """
         if not isinstance(text, str):
             raise ConfigurationError(f"transcript: must be a string, not {type(text).__name__}")
@@ -62,7 +61,7 @@ class Transcript:
         Return the JSON text that `parse` reads back to an equal value, with a line for each field.
 
         Raises:
-            ConfigurationError: if a value that did not come from a server is no JSON, or one is nested too deep.
+            ConfigurationError: if a value is not JSON, or is nested too deep.
         """
         document = {
             "format": FORMAT,
@@ -74,31 +73,31 @@ class Transcript:
         try:
             text = json.dumps(document, ensure_ascii=False, indent=2)
         except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"transcript: a value in it is no JSON: {error}") from error
-        # Halves of surrogate pairs stand only in strings, and cannot be encoded.
+            raise ConfigurationError(f"transcript: a value in it is not JSON: {error}") from error
+        # Halves of surrogate pairs occur only in strings, and cannot be encoded.
         return SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text) + "\n"
 
     def to_markdown(self) -> str:
         """
         Return the active thread for people to read: the title, and a heading and the text for each message.
 
-        The marks by which `parse` finds its way, whatever the texts hold, are comments that Markdown does not show.
+        `parse` finds the messages again by comments, which Markdown does not show.
         """
-        # Not before it is needed, as its patterns take some milliseconds to compile.
+        # Imported late: its patterns take some milliseconds to compile.
         from oa_client._transcripts.markdown import write_markdown
 
         return write_markdown(VERSION, self.chat, self.thread())
 
     def thread(self) -> list[Message]:
-        """Return the messages of the active thread, from the first prompt on, as the chat's tail and times say."""
+        """Return the messages of the active thread, from the first prompt on."""
         tree = Tree(self.messages, self.chat.active_thread_tail_message_id)
         return tree.path(tree.tail_id) if self.ends_at_tail and tree.tail_id is not None else tree.thread()
 
     def followed_by(self, text: str) -> list[dict[str, str]]:
         """
-        Return the messages for `Client.stream` that go on with the active thread: its turns, and a new prompt.
+        Return the turns of the active thread and a new prompt, for `Client.stream`.
 
-        A turn is a prompt with its complete answer; what has none, or an empty one, is left out.
+        A prompt without a complete answer, or with an empty one, is left out.
         """
         turns: list[dict[str, str]] = []
         prompt = None
@@ -154,7 +153,7 @@ def _parse_markdown(text: str) -> Transcript:
 
 def _check_version(where: str, version: Any) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ConfigurationError(f"transcript: {where}: {show(version)} is no version")
+        raise ConfigurationError(f"transcript: {where}: a version is a number of 1 or more, not {show(version)}")
     if version > VERSION:
         words = f"version {show(version)} is newer than {VERSION}, the newest that this oa-client reads: upgrade it"
         raise ConfigurationError(f"transcript: {where}: {words}")
@@ -164,6 +163,6 @@ def _read(where: str, cls: Any, data: Any) -> Any:
     try:
         return cls.from_json(data)
     except ProtocolError as error:
-        # Where it is says more than the noun at the start.
+        # The place says more than the noun at the start.
         words = str(error).partition(": ")[2]
         raise ConfigurationError(f"transcript: {where}: {words}") from error

@@ -1,4 +1,4 @@
-"""The messages of a chat as the tree they are."""
+"""The messages of a chat as a tree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from oa_client._values.json_object import as_utc
 from oa_client._values.message import Message
 
-#: States of messages that are whole.
+#: The states of complete messages.
 SETTLED = ("manual", "complete")
 _NO_TIME = datetime.max.replace(tzinfo=timezone.utc)
 
@@ -18,16 +18,16 @@ class Tree:
     """
     The messages of a chat: several answers to a prompt, several prompts after an answer.
 
-    They may come in any order. Of messages with the same id the last counts. A message whose parent is not among them
-    is a root, and so is the first of a circle. Everywhere the order is by time, then by id; no time comes last.
+    They may come in any order. If two have the same id, the last one counts. A message whose parent is missing is a
+    root, and so is the first message of a circle. The order is by time, then by id; messages without a time come last.
 
     Args:
         messages: of one chat.
-        tail_id: the message that the active thread leads to or past; one that is not there counts as None.
+        tail_id: a message on the active thread; an id that is not among the messages counts as None.
 
     Attributes:
         messages: parents before children, otherwise in order.
-        tail_id: as given, or None if there is no such message.
+        tail_id: as given, or None if that message is missing.
     """
 
     messages: list[Message]
@@ -44,19 +44,19 @@ class Tree:
         self.messages = self._sorted_down()
 
     def get(self, message_id: str) -> Message | None:
-        """Return a message, or None if there is no such."""
+        """Return a message, or None if it is missing."""
         return self._by_id.get(message_id)
 
     def children(self, message_id: str | None) -> list[Message]:
-        """Return the messages right below one, in order; below None are the roots."""
+        """Return the children of a message, in order; None has the roots."""
         return list(self._children.get(message_id, ()))
 
     def siblings(self, message_id: str) -> list[Message]:
-        """Return all messages with the same parent, in order, itself included; none if there is no such message."""
+        """Return a message and its siblings, in order; an empty list if the message is missing."""
         return self.children(self._parents[message_id]) if message_id in self._by_id else []
 
     def path(self, message_id: str) -> list[Message]:
-        """Return the messages from the root to this one; none if there is no such message."""
+        """Return the messages from the root to this one; an empty list if it is missing."""
         path = []
         here: str | None = message_id if message_id in self._by_id else None
         while here is not None:
@@ -68,22 +68,22 @@ class Tree:
         """
         Return the active thread, from a root to a leaf.
 
-        At each level it takes the branch that holds the tail, else the newest message that is whole, else the newest.
+        At each level, take the branch that holds the tail, or else the newest complete message, or else the newest.
         """
         active = {message.id for message in self.path(self.tail_id)} if self.tail_id is not None else set()
         thread = []
         level = self._children[None]
         while level:
-            # The first of those that rank highest, so the newest.
+            # max() takes the first of equals, so the newest.
             message = max(reversed(level), key=lambda item: (item.id in active, item.state in SETTLED))
             thread.append(message)
             level = self._children.get(message.id, [])
         return thread
 
     def _find_parents(self) -> dict[str, str | None]:
-        """Return the parent of each message, by id; a circle is opened at the message of it that comes first."""
+        """Return the parent of each message, by id; a circle is opened at its first message."""
         parents = {item.id: item.parent_id if item.parent_id in self._by_id else None for item in self._by_id.values()}
-        # By which walk up each message was reached first, so that each is walked over once.
+        # The walk up that reached each message first, so that none is visited twice.
         walks: dict[str, str] = {}
         for start in self._by_id:
             here: str | None = start

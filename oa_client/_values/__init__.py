@@ -1,1 +1,1 @@
-"""What goes in and comes out: values, and the errors."""
+"""The values that callers pass and receive, and the errors."""

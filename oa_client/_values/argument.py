@@ -1,4 +1,4 @@
-"""What the user gives: how it is looked at, and shown in an error message."""
+"""Check arguments of the user, and show them in error messages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def is_number(value: object, *types: type) -> bool:
-    """Whether a value is of one of the types; True and False are no numbers here."""
+    """Return whether a value has one of the types; True and False do not count as numbers."""
     return isinstance(value, types) and not isinstance(value, bool)
 
 
 def show(value: object) -> str:
-    """Return a value for an error message, not too long; Python refuses to write very large numbers."""
+    """Return a value as short text for an error message; Python refuses to write very large numbers."""
     try:
         text = repr(value)
     except ValueError:
@@ -20,10 +20,10 @@ def show(value: object) -> str:
 
 
 def did_you_mean(name: object, known: Sequence[str]) -> str:
-    """Return a half sentence with the nearest of the known names, or with all of them, or that there are none."""
+    """Return the end of an error message: the nearest known names, or all of them, or that there are none."""
     if not known:
         return "; there are none"
-    # Not before it is needed: it takes as long to load as the rest of this package.
+    # Imported late: it takes as long to load as the rest of this package.
     from difflib import get_close_matches
 
     near = get_close_matches(name if isinstance(name, str) else "", known, n=3)

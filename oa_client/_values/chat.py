@@ -11,17 +11,17 @@ from oa_client._values.json_object import TEXT, check_type, clean, join, read_ti
 @dataclass(frozen=True, slots=True)
 class ChatInfo:
     """
-    What the server knows of a chat, its messages aside.
+    A chat as the server describes it, without its messages.
 
     Attributes:
         id: opaque.
         created_at: an aware UTC time.
-        modified_at: an aware UTC time: that of the last prompt; other changes do not move it.
-        title: the whole first prompt, whatever its length and lines, if none was given; None before that.
-        hidden: whether it is left out of lists.
+        modified_at: an aware UTC time; only a new prompt changes it.
+        title: if you set none, the whole first prompt, however long; None before the first prompt.
+        hidden: whether lists leave it out.
         allow_data_use: whether its messages may be used for training.
-        active_thread_tail_message_id: the message that the thread in use leads to, or what a client stored for
-            one: the server takes any string. Always None in lists and of a chat just made, also where it is set.
+        active_thread_tail_message_id: the message that the active thread leads to. The server stores any string that a
+            client sends. In lists and for a new chat it is None even if it is set.
         extra: fields that this version does not know.
     """
 
@@ -37,7 +37,7 @@ class ChatInfo:
     @classmethod
     def from_json(cls, data: Any) -> "ChatInfo":
         """
-        Make a chat from the server's JSON object; the messages that may be in it are left out.
+        Make a chat from the server's JSON object, without the messages in it.
 
         A time that cannot be read becomes None, and stays in `extra` as it came.
 
@@ -65,8 +65,8 @@ class ChatPage:
 
     Attributes:
         chats: may be empty.
-        next: what leads to older chats, or None; opaque. It may lead to an empty page.
-        prev: what leads to newer chats, or None; opaque. It may lead to an empty page.
+        next: the cursor for older chats, or None; opaque. The page that it leads to may be empty.
+        prev: the cursor for newer chats, or None; opaque. The page that it leads to may be empty.
         extra: fields that this version does not know.
     """
 
@@ -81,7 +81,7 @@ class ChatPage:
         Make a page from the server's JSON object.
 
         Raises:
-            ProtocolError: if it has not the shape of one.
+            ProtocolError: if the object is not a page.
         """
         values, extra = split(cls, data, "page of chats")
         check_type(values, "page of chats", list, required=("chats",))

@@ -1,27 +1,27 @@
 """
-What can go wrong, as one tree.
+The errors, as one tree.
 
 ```
 OAError                      every error of this package
 ├─ ConfigurationError        also ValueError: arguments, environment, a missing extra, a closed client
-├─ UnsupportedError          also NotImplementedError: this surface lacks it
+├─ UnsupportedError          also NotImplementedError: this surface does not offer it
 ├─ TransportError            the server could not be reached; also requests.ConnectionError
-│  └─ TransportTimeout       a clock ran out; also requests.Timeout and TimeoutError
+│  └─ TransportTimeout       a limit of `Timeout` passed; also requests.Timeout and TimeoutError
 ├─ APIError                  the server answered with an error; also requests.HTTPError and RuntimeError
 │  ├─ AuthError              401, 403, nobody signed in
 │  ├─ NotFoundError          404
 │  ├─ RequestError           400, 413, 422
 │  ├─ RateLimitError         429, and the 500 that stands for it on the real server
 │  └─ BusyError              503
-└─ ReplyError                the reply began and went wrong
+└─ ReplyError                the reply began and failed
    ├─ GenerationError        an error event, or the message was aborted; also RuntimeError
    ├─ CancelledReplyError    the message was cancelled, timed out or deleted
-   ├─ ProtocolError          not an event stream, not JSON, not an event
-   └─ IncompleteReplyError   the line was cut and the rest could not be recovered
+   ├─ ProtocolError          not an event stream, not JSON, or not an event
+   └─ IncompleteReplyError   the connection broke and the rest could not be recovered
 ```
 
-The exception of the library below, where there is one and its words show no credential, is the `__cause__`; without
-its traceback, as tools that print the variables of frames would show credentials.
+If a library below raised an exception whose text shows no credential, that is the `__cause__`. It has no traceback,
+because tools that print the variables of frames would show credentials.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class OAError(Exception):
     """
     The root of every error that this package raises.
 
-    Errors raised by a stream carry what is known of it; on others the three fields have their defaults.
+    Errors raised by a stream fill in the three fields; other errors leave the defaults.
 
     Attributes:
-        chat_id: the chat that the reply belongs to, or None if not known.
-        message_id: the assistant message being streamed, or None if not known.
-        text: what the stream had yielded before the error.
+        chat_id: the chat that the reply belongs to, or None if unknown.
+        message_id: the assistant message being streamed, or None if unknown.
+        text: the text that the stream had yielded before the error.
     """
 
     chat_id: str | None = None
@@ -78,9 +78,9 @@ def _restore(cls: type[OAError], args: tuple[Any, ...], state: dict[str, Any]) -
 
 def without_frames(error: _E) -> _E:
     """
-    Return an error of ours without the frames that it has passed, to be raised again.
+    Return an error of ours without its frames, to be raised again.
 
-    Their variables hold what the server has sent, and that may repeat a credential.
+    Variables in the frames hold data from the server, which may repeat a credential.
     """
     if error.__suppress_context__:
         error.__context__ = None
@@ -88,7 +88,7 @@ def without_frames(error: _E) -> _E:
 
 
 def without_text(error: Exception) -> Exception:
-    """Return an error of json without the text that could not be read, in it and in its frames, to be a cause."""
+    """Return an error of json, to be a cause, without its frames and the text that json could not read."""
     if isinstance(error, json.JSONDecodeError):
         error.doc = ""
     elif isinstance(error, UnicodeDecodeError):
@@ -102,7 +102,7 @@ class ConfigurationError(OAError, ValueError):
 
 
 class UnsupportedError(OAError, NotImplementedError):
-    """The surface in use (website or inference server) has no such function."""
+    """The surface in use (website or inference server) does not offer this."""
 
 
 class TransportError(OAError, requests.ConnectionError):
@@ -110,9 +110,9 @@ class TransportError(OAError, requests.ConnectionError):
     The server could not be reached, or the connection broke before it answered.
 
     Attributes:
-        request: the `requests.PreparedRequest`, its credentials masked, or None.
+        request: the `requests.PreparedRequest` with its credentials masked, or None.
         response: always None.
-        is_unsent: whether the request had not been sent, so that it can be repeated without harm.
+        is_unsent: whether the request was not sent, so that you can safely repeat it.
     """
 
     is_unsent = False
@@ -120,12 +120,12 @@ class TransportError(OAError, requests.ConnectionError):
 
 class TransportTimeout(TransportError, requests.Timeout, TimeoutError):  # noqa: N818 - as its bases
     """
-    A clock of `Timeout` ran out.
+    A limit of `Timeout` passed.
 
-    It is a `TimeoutError`, so inside `asyncio.timeout()` the two look alike: tell them apart by class.
+    Inside `asyncio.timeout()`, catch it before `TimeoutError`: it is one too.
 
     Attributes:
-        phase: the clock, named as in `Timeout`: "connect", "read", "first_token", "idle" or "total".
+        phase: the limit, named as in `Timeout`: "connect", "read", "first_token", "idle" or "total".
     """
 
     phase: Phase
@@ -141,12 +141,12 @@ class APIError(OAError, requests.HTTPError, RuntimeError):
 
     Attributes:
         status: the HTTP status.
-        detail: the server's own explanation, unchanged but for credentials that it repeats: a string, or a list of
-            `{"loc", "msg", "type"}` when it checked the fields of the request; "" if it gave none.
+        detail: the server's own explanation, with credentials masked: a string, or a list of `{"loc", "msg", "type"}`
+            if the server rejected fields of the request; "" if it gave none.
         method: the HTTP method of the request.
         path: the path of the request, without query.
         response: a copy of the `requests.Response`, or None after unpickling.
-        request: the `requests.PreparedRequest`, its credentials masked, or None after unpickling.
+        request: the `requests.PreparedRequest` with its credentials masked, or None after unpickling.
     """
 
     status: int
@@ -174,7 +174,7 @@ class APIError(OAError, requests.HTTPError, RuntimeError):
 
 
 def reworded(error: APIError, kind: type[APIError], message: str) -> APIError:
-    """Return an error of another kind, with other words, for the same answer of the server."""
+    """Return an error of another class, with another message, for the same response."""
     return kind(
         message,
         status=error.status,
@@ -187,30 +187,30 @@ def reworded(error: APIError, kind: type[APIError], message: str) -> APIError:
 
 class AuthError(APIError):
     """
-    401 or 403, or the website's word that nobody is signed in: expired, never valid, or banned.
+    401 or 403, or the website says that nobody is signed in: expired, never valid, or banned.
 
     The website does not tell which.
 
     Attributes:
-        has_expired: True if the credentials were good once: the server said `Token expired`, or has taken them
-            before, in a call of the same client or when `login()` stored them. So logging in again should help, but
-            for a user whom the website has banned since, which looks the same. False if nothing is known of that.
+        has_expired: True if the credentials worked before: the server said `Token expired`, or accepted them in an
+            earlier call of the same client or in `login()`. Logging in again should then help, unless the website has
+            since banned the user, which looks the same. False otherwise.
     """
 
     has_expired: bool = False
 
 
 class NotFoundError(APIError):
-    """404: no such chat, or somebody else's."""
+    """404: there is no such chat, or it is another user's."""
 
 
 class RequestError(APIError):
-    """400, 413 or 422: the server refuses what was asked."""
+    """400, 413 or 422: the server refuses the request."""
 
 
 class RateLimitError(APIError):
     """
-    Too many requests: 429, or the real server's 500 on an assistant message that is probably it.
+    Too many requests: 429, or a 500 to an assistant message, with which the real server most likely means 429.
 
     Attributes:
         retry_after: seconds to wait, or None if the server did not say.
@@ -231,7 +231,7 @@ class BusyError(APIError):
 
 
 class ReplyError(OAError):
-    """The reply began and went wrong; `text` holds what had arrived."""
+    """The reply began and failed; `text` holds the text that had arrived."""
 
 
 class GenerationError(ReplyError, RuntimeError):
@@ -240,11 +240,11 @@ class GenerationError(ReplyError, RuntimeError):
 
 class CancelledReplyError(ReplyError):
     """
-    The message will never be completed.
+    The message will never be complete.
 
     Attributes:
-        reason: "cancelled" (another request of the same account took its place), "timeout" (it
-            waited on the server for too long) or "deleted" (its chat is gone).
+        reason: "cancelled" (another request of the same account took its place), "timeout" (it waited too long on the
+            server) or "deleted" (its chat is gone).
     """
 
     reason: CancelReason
@@ -255,8 +255,8 @@ class CancelledReplyError(ReplyError):
 
 
 class ProtocolError(ReplyError):
-    """The server's answer is not what the protocol says: not an event stream, not JSON, not an event."""
+    """The server's response breaks the protocol: it is not an event stream, not JSON, or not an event."""
 
 
 class IncompleteReplyError(ReplyError):
-    """The reply ended before its final message, and the rest could not be recovered."""
+    """The reply ended before its final message, and the client could not recover the rest."""

@@ -2,8 +2,8 @@
 The events of a reply.
 
 In order: any number of `PendingEvent`, then of `TokenEvent` and `PluginEvent`, then one `MessageEvent`.
-An error is not an event here: it is raised. Of tokens, which are many, and of the end just the text and the message
-are kept, of others all fields.
+An error is raised instead of yielded. `TokenEvent` keeps only the text and `MessageEvent` only the message; the other
+events keep all fields.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from oa_client._values.message import Message
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
     """
-    The message is queued; comes about once a second until the first token.
+    The message is queued; the event comes about once a second until the first token.
 
-    Both numbers are hints: the server's counters drift, and forget a place after a while.
+    Both numbers are hints: the server's counters drift, and after a while they forget a place.
 
     Attributes:
-        queue_position: 1 is next in line; 0 is being worked on, or not known.
-        queue_size: all who wait for this model; 0 if not known.
+        queue_position: 1 is next in line; 0 is being written, or unknown.
+        queue_size: the number of answers that wait for this model; 0 if unknown.
         extra: fields that this version does not know.
     """
 
@@ -36,10 +36,10 @@ class PendingEvent:
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
     """
-    A piece of the answer; it has nothing but its text, whatever else the server sends with it.
+    A piece of the answer; only its text is kept.
 
     Attributes:
-        text: to be joined verbatim; may be empty, and may start with a space.
+        text: join pieces as they are; a piece may be empty, and may start with a space.
     """
 
     text: str
@@ -51,10 +51,10 @@ class PluginEvent:
     A step that the model took with a plugin.
 
     Attributes:
-        thought: why.
+        thought: the model's reason.
         action_taken: the name of the action.
-        action_input: what went in.
-        action_response: what came out.
+        action_input: the input of the action.
+        action_response: the output of the action.
         extra: fields that this version does not know.
     """
 
@@ -71,7 +71,7 @@ class MessageEvent:
     The end of the reply.
 
     Attributes:
-        message: complete; its content is the truth, also where the tokens differ from it.
+        message: complete; if the tokens differ from its content, the content is right.
     """
 
     message: Message
@@ -100,12 +100,12 @@ _PLUGIN = {
 }
 
 Event = PendingEvent | TokenEvent | PluginEvent | MessageEvent | UnknownEvent
-"""What the `events` of a stream yield: to be told apart by class."""
+"""An item of a stream's `events`; the class says which kind."""
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event:
     """
-    Make an event from the JSON object of one server-sent event, errors excepted.
+    Make an event from the JSON object of one server-sent event that is not an error.
 
     Raises:
         ProtocolError: if a field is missing or has a wrong type.

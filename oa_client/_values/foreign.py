@@ -1,8 +1,8 @@
 """
-What a signal's handler raises in the middle of a call: the program's own error, whatever its class.
+Errors that a signal's handler raises in the middle of a call: the program's own, whatever their class.
 
-Job queues end a job so, and `signal.alarm` is used so. Such an error strikes anywhere, also inside a socket call, and
-nobody may take it for trouble of the connection.
+Job queues and `signal.alarm` end a job this way. Such an error can strike anywhere, even inside a socket call, and must
+not be taken for a connection failure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import TracebackType
 
 
 def is_foreign(error: BaseException | None) -> bool:
-    """Whether a signal's handler raised an error; told by its frame, which was given the frame that it interrupted."""
+    """Return whether a signal's handler raised an error: its frame was given the frame that it interrupted."""
     trace = None if error is None else error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
@@ -26,7 +26,7 @@ def is_foreign(error: BaseException | None) -> bool:
 
 
 class suppress(contextlib.suppress):  # noqa: N801 - as the one of contextlib
-    """As `contextlib.suppress`, but what a signal's handler raises passes."""
+    """Work as `contextlib.suppress`, but let errors of a signal's handler pass."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -36,15 +36,15 @@ class suppress(contextlib.suppress):  # noqa: N801 - as the one of contextlib
 
 def start_thread(thread: threading.Thread) -> None:
     """
-    Start a thread; what a signal's handler raises meanwhile comes out as it is.
+    Start a thread; an error that a signal's handler raises meanwhile comes out as it is.
 
     Raises:
-        RuntimeError: if none can be started.
+        RuntimeError: if the thread cannot start.
     """
     try:
         thread.start()
     except KeyError as error:
-        # Python's clean-up after a start that failed stumbles if the thread runs all the same.
+        # If the thread runs although start() failed, Python's own clean-up stumbles.
         struck = error.__context__
         if struck is None or not is_foreign(struck):
             raise

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 class Hidden(Generic[T]):
     """
-    Holds a value that no repr, log, debugger's list of variables or pickle shows.
+    Hold a value that no repr, log, debugger's list of variables or pickle shows.
 
     Attributes:
         value: the secret.

@@ -1,4 +1,4 @@
-"""How a value is read from a JSON object, and written as one."""
+"""Read a value from a JSON object, and write it as one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from oa_client._values.errors import ProtocolError
 #: Types of a field that may be null.
 TEXT = (str, type(None))
 OBJECT = (Mapping, type(None))
-#: Half of a pair that is not joined to the other: no file and no terminal takes it.
+#: A lone half of a surrogate pair: no file and no terminal takes it.
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def without_halves(text: str) -> str:
-    """Return a text that can be printed: with a replacement character for each half of a pair."""
+    """Return a text that can be printed, with a replacement character for each lone half of a pair."""
     return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def split(cls: type[Any], data: Any, noun: str, *ours: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """
-    Part the fields of a JSON object in those that the class has, but for those of `ours`, and the rest.
+    Split the fields of a JSON object into those of the class, except `ours`, and the rest.
 
     Raises:
-        ProtocolError: if it is no object.
+        ProtocolError: if it is not an object.
     """
     if not isinstance(data, Mapping):
         raise ProtocolError(f"{noun}: expected an object, not {type(data).__name__}")
@@ -38,10 +38,10 @@ def split(cls: type[Any], data: Any, noun: str, *ours: str) -> tuple[dict[str, A
 
 def check_type(values: Mapping[str, Any], noun: str, types: Any, *names: str, required: tuple[str, ...] = ()) -> None:
     """
-    Check the types of the fields that are there; True and False are no integers.
+    Check the types of the fields that are present; True and False are not integers.
 
     Raises:
-        ProtocolError: if one has another type, or one of those required is missing.
+        ProtocolError: if a field has another type, or a required one is missing.
     """
     for name in required:
         if name not in values:
@@ -55,7 +55,7 @@ def check_type(values: Mapping[str, Any], noun: str, types: Any, *names: str, re
 
 
 def join(value: Any) -> dict[str, Any]:
-    """Return all fields of a value, with its `extra` beside them: what `split` and `read_times` read back."""
+    """Return all fields of a value, and its `extra`, so that `split` and `read_times` read them back."""
     known = {item.name: getattr(value, item.name) for item in fields(value) if item.name != "extra"}
     for name, item in known.items():
         if isinstance(item, datetime):
@@ -65,13 +65,13 @@ def join(value: Any) -> dict[str, Any]:
 
 
 def clean(values: dict[str, Any], name: str) -> None:
-    """Put the replacement character for halves of surrogate pairs in a text, so that it can be encoded."""
+    """Replace lone halves of surrogate pairs in a text, so that it can be encoded."""
     if values.get(name):
         values[name] = without_halves(values[name])
 
 
 def read_times(values: dict[str, Any], extra: dict[str, Any], *names: str) -> None:
-    """Make times of fields; one that cannot be read becomes None, and goes to `extra` as it came."""
+    """Turn fields into times; a field that cannot be read becomes None, and goes to `extra` as it came."""
     for name in names:
         value = values.pop(name, None)
         values[name] = read_time(value)

@@ -13,8 +13,8 @@ class Message:
     """
     One message of a chat, as the server sends it.
 
-    `str(message)` is its content. The value is frozen; the JSON inside `reports`, `work_parameters`, `used_plugin` and
-    `extra` is the server's own, and not to be changed.
+    `str(message)` is its content. The value is frozen; do not change the JSON inside `reports`, `work_parameters`,
+    `used_plugin` and `extra`.
 
     Attributes:
         id: opaque.
@@ -27,13 +27,13 @@ class Message:
         created_at: an aware UTC time.
         score: the user's vote: -1, 0 or 1.
         reports: the user's reports, as the server sends them.
-        work_parameters: model, sampling and instructions that the answer was made with; None on a prompt.
-            Its `seed` is exact only on the inference server: the website rounds it.
+        work_parameters: the model, sampling and instructions of the answer; None on a prompt. Only the inference server
+            gives the exact `seed`: the website rounds it.
         safe_content: the text after the safety filter, if there is one.
         safety_level: of the safety filter.
         safety_label: of the safety filter.
         safety_rots: of the safety filter.
-        used_plugin: the plugin that was used, with its outcome; None if none was.
+        used_plugin: the plugin that the answer used, with its outcome; None if it used none.
         extra: fields that this version does not know.
     """
 
@@ -65,7 +65,7 @@ class Message:
         """
         Make a message from the server's JSON object.
 
-        A time that cannot be read becomes None, and stays in `extra` as it came: an answer must not be lost over it.
+        A time that cannot be read becomes None, and stays in `extra` as it came: it must not cost the answer.
 
         Raises:
             ProtocolError: if `data` is not an object, has no id, or a field has a wrong type.

@@ -1,4 +1,4 @@
-"""What a server answers with: its models and their presets."""
+"""The models of a server, and their presets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ class Preset:
     A named set of sampling values that the server recommends for a model.
 
     Attributes:
-        name: what `sampling=` takes.
-        sampling: the values; the server fills in none of them by itself.
-        description: what it is good for.
-        extra: fields that this version does not know; under "sampling_parameters" such of the values, and those that
-            `Sampling` refuses, which are not sent.
+        name: the value for `sampling=`.
+        sampling: the values; the server itself does not fill them in.
+        description: its use.
+        extra: fields that this version does not know; "sampling_parameters" in it holds the values that this version
+            does not know or `Sampling` refuses. They are not sent.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Preset:
 
 
 def _is_possible(name: str, value: Any) -> bool:
-    """Whether `Sampling` takes a value: an odd one must not cost the whole list of models."""
+    """Return whether `Sampling` takes a value: an odd one must not cost the whole list of models."""
     try:
         Sampling(**{name: value})
     except ConfigurationError:
@@ -64,7 +64,7 @@ class ModelInfo:
     A model that the server lists. A listed model may still have no worker: then answers stay pending.
 
     Attributes:
-        name: what `model=` takes.
+        name: the value for `model=`.
         description: often empty.
         presets: the sampling presets, in the server's order.
         extra: fields that this version does not know.

@@ -1,4 +1,4 @@
-"""How an answer is to be made: the options of a client, a chat and a turn."""
+"""The options of an answer, for a client, a chat or a turn."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 class AnswerOptions(TypedDict, total=False):
     """
-    How an answer is to be made; all are optional, and None is as if left out.
+    The options of an answer. All are optional, and None counts as left out.
 
     Attributes:
-        model: a name of `Client.list_models`; one that is not in the list, where that was asked for, is refused.
-        sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets. A preset,
-            given alone or as `preset` beside other values, costs one more call, once for a client. Values that are
-            None are the server's choice.
-        system_prompt: instructions that stand before the chat.
-        user_profile: what the model shall know of the user.
-        response_instructions: how it shall answer.
-        plugins: what the model may use: `Plugin` values, their names (which costs one more call, once for a client),
+        model: a name from `Client.list_models`. If the client has fetched the list, it refuses other names.
+        sampling: a `Sampling`, a mapping with its attributes, or the name of one of the model's presets. The first
+            preset that a client uses, alone or as `preset` beside other values, costs one more call. The server chooses
+            values that are None.
+        system_prompt: instructions before the chat.
+        user_profile: facts about the user, for the model.
+        response_instructions: how the model shall answer.
+        plugins: the plugins that the model may use: `Plugin` values, names (the first costs a client one more call),
             URLs of their configurations, or mappings with "url".
     """
 
@@ -39,10 +39,10 @@ class AnswerOptions(TypedDict, total=False):
 
 def merge_options(options: AnswerOptions, defaults: AnswerOptions) -> AnswerOptions:
     """
-    Return the options, with the defaults where they name nothing.
+    Return the options, with defaults for those that are not given.
 
     Raises:
-        TypeError: if there is no option of a name, as Python raises it.
+        TypeError: if an option does not exist, as Python raises it.
     """
     known = list(AnswerOptions.__annotations__)
     for name in options:
@@ -53,11 +53,11 @@ def merge_options(options: AnswerOptions, defaults: AnswerOptions) -> AnswerOpti
 
 
 def name_options(method: _F) -> _F:
-    """Have the signature of a method name each of its `**options`, where `help()` and notebooks look."""
+    """Name each of a method's `**options` in its signature, for `help()` and notebooks."""
     signature = inspect.signature(method)
     given = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     options = [
-        # A TypedDict keeps a string as a reference to its type, which would show as that.
+        # A TypedDict keeps a string as a reference to its type, and help() would show the reference.
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,

@@ -10,22 +10,22 @@ from oa_client._values.json_object import OBJECT, TEXT, check_type, join, split
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
     """
-    What a plugin says of itself; None where it says nothing.
+    A plugin's description of itself; fields that it leaves out are None.
 
-    The value is frozen; the JSON inside `api`, `auth`, `endpoints` and `extra` is not to be changed.
+    The value is frozen; do not change the JSON inside `api`, `auth`, `endpoints` and `extra`.
 
     Attributes:
-        name_for_model: what the model calls it.
-        name_for_human: what people call it.
-        description_for_model: when and how to use it.
-        description_for_human: what it is good for.
+        name_for_model: its name for the model.
+        name_for_human: its name for people.
+        description_for_model: when and how the model uses it.
+        description_for_human: its use, for people.
         schema_version: for example "v1".
-        api: its kind and where its OpenAPI document is: "type", "url" and how users sign in there.
-        auth: the kind of credentials that it wants, under "type".
+        api: its kind and the address of its OpenAPI document: "type", "url" and how users sign in there.
+        auth: the kind of credentials that it needs, under "type".
         logo_url: a picture.
         contact_email: of its makers.
         legal_info_url: its terms.
-        endpoints: the calls that it takes, if the server has looked.
+        endpoints: the calls that it takes, if the server has looked them up.
         extra: fields that this version does not know.
     """
 
@@ -66,13 +66,13 @@ class PluginConfig:
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """
-    A plugin that the server lists, or one that its URL names.
+    A plugin, from the server's list or by its URL.
 
     Attributes:
         url: of its configuration, which is a JSON file.
         enabled: whether an answer may use it.
         trusted: whether it is one of the server's own.
-        config: what it says of itself, or None if the server has not looked.
+        config: its description of itself, or None if the server has not looked it up.
         extra: fields that this version does not know.
     """
 
@@ -84,7 +84,7 @@ class Plugin:
 
     @property
     def name(self) -> str | None:
-        """What people call it, else what the model calls it, else None."""
+        """Its name for people, or else for the model, or else None."""
         if self.config is None:
             return None
         return self.config.name_for_human or self.config.name_for_model or None
@@ -107,7 +107,7 @@ class Plugin:
         return cls(**values, config=None if config is None else PluginConfig.from_json(config), extra=extra)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the server's JSON object, which can be sent back in `plugins`."""
+        """Return the server's JSON object, to be sent back in `plugins`."""
         config = None if self.config is None else self.config.to_json()
         ours = {"url": self.url, "enabled": self.enabled, "plugin_config": config, "trusted": self.trusted}
         return {**self.extra, **ours}

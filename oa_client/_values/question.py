@@ -1,4 +1,4 @@
-"""What is asked: a prompt, and how it is to be answered, checked as far as that goes without the server."""
+"""A question: a prompt and the options of its answer, checked as far as possible without the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from oa_client._values.sampling import Sampling
 
 Messages = str | Sequence[Mapping[str, Any]]
 
-#: What `messages` may have; "prompter" is the wire's word for a user.
+#: The roles in `messages`; "prompter" is the wire's word for a user.
 ROLES = ("system", "user", "assistant", "prompter")
 #: characters; the real ids have 36.
 ID_LIMIT = 200
@@ -26,9 +26,9 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 @dataclass(frozen=True, slots=True)
 class Question:
     """
-    A prompt, and what it is to be answered with; None fields are left out.
+    A prompt, and the options of its answer; None fields are left out.
 
-    Before it is sent it has a model, and neither the name of a preset nor that of a plugin.
+    Before the client sends it, it names a model, and no preset or plugin by name.
     """
 
     prompt: str
@@ -56,18 +56,18 @@ class Question:
 
 
 def read_options(options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
-    """Check how an answer is to be made where nothing is said; arguments and errors are as those of `read_question`."""
+    """Check the options of an answer without a prompt; arguments and errors are those of `read_question`."""
     return _make_question("", merge_options(options, defaults or {}))
 
 
 def read_question(messages: Messages, options: AnswerOptions, defaults: AnswerOptions | None = None) -> Question:
     """
-    Check the arguments of a user and return what is asked.
+    Check the arguments of a user and return the question.
 
     Args:
-        messages: what is said.
+        messages: the prompt, or a conversation.
         options: for this answer.
-        defaults: for what the options do not name.
+        defaults: for options that are not given.
 
     Raises:
         ConfigurationError: names the argument and what is wrong with it.
@@ -96,7 +96,7 @@ def _make_question(prompt: str, given: AnswerOptions) -> Question:
 
 
 def format_prompt(messages: Sequence[tuple[str, str]]) -> str:
-    """Flatten (role, content) pairs into one prompt: the API takes no answers of others."""
+    """Flatten (role, content) pairs into one prompt: the API takes no answers from clients."""
     if len(messages) == 1:
         return messages[0][1]
     return "\n".join([*(f"{role.capitalize()}: {content}" for role, content in messages), "Assistant:"])
@@ -193,10 +193,10 @@ def _check_not_empty(name: str, content: str) -> None:
 
 def check_text(name: str, value: Any) -> None:
     """
-    Refuse a text that the server cannot store; None is allowed.
+    Refuse a text that the server cannot store; allow None.
 
     Raises:
-        ConfigurationError: if it is no string, or holds NUL or half a surrogate pair.
+        ConfigurationError: if it is not a string, or holds NUL or half a surrogate pair.
     """
     if value is None:
         return
@@ -210,22 +210,22 @@ def check_text(name: str, value: Any) -> None:
 
 def check_name(argument: str, value: Any) -> None:
     """
-    Refuse what is no name; None is allowed.
+    Refuse a value that is not a name; allow None.
 
     Raises:
-        ConfigurationError: if it is empty, no string, or as `check_text`.
+        ConfigurationError: if it is empty or not a string, or as `check_text`.
     """
     if value is not None and (not isinstance(value, str) or not value):
-        raise ConfigurationError(f"{argument} must be a name")
+        raise ConfigurationError(f"{argument} must be a name, and not empty")
     check_text(argument, value)
 
 
 def check_id(name: str, value: Any) -> None:
     """
-    Refuse what cannot be the id of a chat or message.
+    Refuse a value that cannot be the id of a chat or message.
 
     Raises:
-        ConfigurationError: if it is not a string of a sensible length without anything unprintable.
+        ConfigurationError: if it is not a printable string of a sensible length.
     """
     if not is_id(value):
         noun = "chat" if name == "chat_id" else "message"
@@ -233,7 +233,7 @@ def check_id(name: str, value: Any) -> None:
 
 
 def is_id(value: Any) -> bool:
-    """Whether something can be an id, which goes into paths."""
+    """Return whether a value can be an id, which goes into paths."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= ID_LIMIT and bool(value.strip("."))
 
 
@@ -260,7 +260,7 @@ def _read_plugins(plugins: Any) -> list[Mapping[str, Any] | str]:
 
 
 def _read_plugin(name: str, plugin: Any) -> Mapping[str, Any] | str:
-    """Return what is sent of a plugin, or its name."""
+    """Return a plugin as it is sent, or its name."""
     if isinstance(plugin, Plugin):
         return plugin.to_json()
     if isinstance(plugin, str):

@@ -8,7 +8,7 @@ from typing import Any
 from oa_client._values.argument import did_you_mean, is_number, show
 from oa_client._values.errors import ConfigurationError
 
-#: What 32 bits hold: more is neither a count of tokens nor a temperature.
+#: The most that 32 bits hold; no count of tokens and no temperature is higher.
 _LARGEST = 2**31 - 1
 _FLOAT_RANGES = {
     "top_p": (0.0, 1.0),
@@ -21,9 +21,9 @@ _FLOAT_RANGES = {
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """
-    How the model picks its tokens; None leaves a value to the server.
+    How the model picks its tokens; the server chooses values that are None.
 
-    The server checks no ranges and fills in nothing from its presets, so what is impossible is refused here.
+    The server checks no ranges and fills in nothing from its presets, so this class refuses impossible values.
 
     Attributes:
         top_k: only the k likeliest tokens, 1 or more.
@@ -32,7 +32,7 @@ class Sampling:
         temperature: 0 or more; low is sober, high is wild.
         repetition_penalty: above 0; 1 is no penalty.
         max_new_tokens: the longest answer, in tokens, 1 or more; the server's default is 1024.
-        preset: one of the model's presets, by name: its values fill in those that are not given here.
+        preset: the name of one of the model's presets, which fills in the values that are not given here.
 
     Raises:
         ConfigurationError: if a value is of the wrong type or impossible.
@@ -70,7 +70,7 @@ class Sampling:
         Make a value from a mapping with the attributes' names as keys.
 
         Raises:
-            ConfigurationError: if a key is unknown (the server would drop it without a word) or a value impossible.
+            ConfigurationError: if a key is unknown (the server would silently drop it) or a value impossible.
         """
         known = [item.name for item in fields(cls)]
         for name in data:
@@ -79,7 +79,7 @@ class Sampling:
         return cls(**data)
 
     def over(self, base: "Sampling") -> "Sampling":
-        """Return these values where they are set, those of `base` where not, and no preset."""
+        """Return these values, with those of `base` where they are not set, and without a preset."""
         return Sampling(**{**base.to_json(), **self.to_json()})
 
     def to_json(self) -> dict[str, Any]:
@@ -91,5 +91,5 @@ class Sampling:
         return {name: value for name in VALUES if (value := getattr(self, name)) is not None}
 
 
-#: What goes to the server.
+#: The values that are sent to the server.
 VALUES = tuple(item.name for item in fields(Sampling) if item.name != "preset")

@@ -12,13 +12,14 @@ _LONGEST = 1e9
 @dataclass(frozen=True, slots=True)
 class Timeout:
     """
-    How long to wait, in seconds; None is no limit. Time that the consumer of a stream takes does not count.
+    Limits of waiting, in seconds; None sets no limit. Time that your program takes between tokens does not count.
 
     Attributes:
-        connect: for a connection to the server, at whichever of its addresses.
-        read: for any byte of a stream; the server's pings, every 15 s, count. Any other answer has to be whole in it.
-        first_token: from the request of an answer to its first token, the queue included.
-        idle: for the next event after the first token; pings do not count.
+        connect: until the server is connected; one limit for all its addresses.
+        read: until the next byte of a stream, where the server's pings (every 15 s) count; until the whole of any other
+            response.
+        first_token: from asking for an answer to its first token, including the queue.
+        idle: until the next event after the first token; pings do not count.
         total: for the whole stream.
 
     Raises:
@@ -42,7 +43,7 @@ class Timeout:
     @classmethod
     def from_value(cls, value: "Timeout | float | None") -> "Timeout":
         """
-        Read the `timeout` argument: None is the defaults, a number sets `connect` and `read`.
+        Read the `timeout` argument: None gives the defaults, a number sets `connect` and `read`.
 
         Raises:
             ConfigurationError: if it is neither, nor a `Timeout`.

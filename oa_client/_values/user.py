@@ -12,11 +12,11 @@ from oa_client._values.json_object import TEXT, check_type, read_time, split
 @dataclass(frozen=True, slots=True)
 class User:
     """
-    Who is signed in: the inference server tells only the id, the website all but that.
+    The user who is signed in. The inference server gives only the id, the website everything else.
 
     Attributes:
         id: opaque.
-        name: may have been made up by the website.
+        name: the website may have made it up.
         email: as given at the sign-in.
         image: the URL of a picture.
         role: for example "general".
