@@ -220,7 +220,7 @@ def test_account_is_not_deleted_by_mistake(script: AccountScript, arguments: dic
         client.delete_account(**arguments)
 
     assert script.url in str(caught.value)
-    assert "leave its chats on the server" in str(caught.value)
+    assert "your chats stay on the server" in str(caught.value)
     assert "confirm=True" in str(caught.value)
     assert [] == script.requests
 
@@ -297,7 +297,7 @@ def test_unsigned_success_shows_nothing(website: AccountScript) -> None:
 @pytest.mark.parametrize(
     ("detail", "status", "has_worked", "kind", "has_expired", "words"),
     [
-        pytest.param("Token expired", 401, False, AuthError, True, "was good and is too old", id="expired"),
+        pytest.param("Token expired", 401, False, AuthError, True, "the token has expired", id="expired"),
         pytest.param("Invalid token", 401, False, AuthError, False, "does not know the token", id="invalid"),
         pytest.param("Invalid token", 401, True, AuthError, True, "has a new secret", id="no longer valid"),
         pytest.param("Invalid token type", 400, False, RequestError, None, "a refresh token", id="refresh token"),

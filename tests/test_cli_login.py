@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oa_client import login
-from oa_client._accounts.store import Store
+from oa_client._accounts.store import LoginFile
 from oa_client._accounts.target import origin_name
 from oa_client._command import run
 from tests.accounts import SESSION, AccountScript
@@ -121,7 +121,7 @@ def test_nobody_who_can_be_asked(option: list[str]) -> None:
     assert "--token - or --cookie - reads the secret" in done.stderr
 
 
-@pytest.mark.parametrize(("option", "words"), [([], "nobody can be asked"), (["--token", "-"], "holds no secret")])
+@pytest.mark.parametrize(("option", "words"), [([], "not a terminal"), (["--token", "-"], "is empty")])
 def test_login_without_standard_input(
     option: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,7 +157,7 @@ def test_login_with_a_name(capsys: pytest.CaptureFixture[str]) -> None:
             f"Logged out of {script.url}.",
             f"No login is kept for {script.url}.",
         ]
-        assert Store(os.environ).read(origin_name(script.url)) is None
+        assert LoginFile(os.environ).read(origin_name(script.url)) is None
 
 
 @pytest.mark.parametrize("command", [["ask", "Hi"], ["models"], ["whoami"], ["chats", "delete", "c1"]])
@@ -250,7 +250,7 @@ def test_refused_login(script: AccountScript, kind: str) -> None:
     assert (done.stdout, done.stderr.count("\n"), done.returncode) == ("", 1, 1)
     assert done.stderr.startswith("oa-client: GET ")
     assert "the-secret" not in done.stderr
-    assert Store(os.environ).read(origin_name(script.url)) is None
+    assert LoginFile(os.environ).read(origin_name(script.url)) is None
 
 
 def test_nobody_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,9 @@ def test_one_cookie_as_a_mapping() -> None:
 @pytest.mark.parametrize("name", ["cookies.txt", "cookies.json"])
 def test_name_of_a_file(name: str) -> None:
     """A file's name that is passed as text is not taken for a session token."""
-    with pytest.raises(ConfigurationError, match=r"^cookies is the name of a file: pass cookies=pathlib\.Path"):
+    with pytest.raises(
+        ConfigurationError, match=r"^cookies is the name of a file: to read it, pass cookies=pathlib\.Path"
+    ):
         cookie_header("cookies", name, URL)
 
 

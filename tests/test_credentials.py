@@ -274,7 +274,7 @@ def test_login_that_cannot_be_kept(caplog: pytest.LogCaptureFixture) -> None:
     credentials.renew_token("new")
 
     assert "new" == credentials.login.token
-    assert ["a renewed login is not kept: the disk is full"] == [record.message for record in caplog.records]
+    assert ["the renewed login could not be kept: the disk is full"] == [record.message for record in caplog.records]
 
 
 def test_session_that_has_expired(caplog: pytest.LogCaptureFixture) -> None:

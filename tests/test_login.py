@@ -27,7 +27,7 @@ from oa_client import (
     User,
 )
 from oa_client._accounts.credentials import RENEWAL_AGE, Login
-from oa_client._accounts.store import Store
+from oa_client._accounts.store import LoginFile
 from oa_client._accounts.target import Target, find_target, origin_name
 from oa_client._wire.inference import Inference
 from oa_client._wire.website import Website
@@ -74,12 +74,12 @@ def face(request: pytest.FixtureRequest) -> Face:
 
 def kept(url: str) -> Login | None:
     """Return what is kept for an address."""
-    return Store(os.environ).read(origin_name(url))
+    return LoginFile(os.environ).read(origin_name(url))
 
 
 def keep(url: str, login: Login) -> None:
     """Keep a login without asking a server."""
-    Store(os.environ).write(origin_name(url), login)
+    LoginFile(os.environ).write(origin_name(url), login)
 
 
 # Logging in.
@@ -271,7 +271,7 @@ def target(base_url: str | None = None, *, login: Login | None = None, **given: 
     arguments = {name: given.pop(name, None) for name in ("cookies", "token")}
     environ = {**os.environ, **given}
     keep("https://oa.example", login or Login(token="kept"))
-    return find_target(base_url, arguments["cookies"], arguments["token"], environ, Website(), Store(os.environ))
+    return find_target(base_url, arguments["cookies"], arguments["token"], environ, Website(), LoginFile(os.environ))
 
 
 @pytest.mark.parametrize(
@@ -574,7 +574,7 @@ def test_other_tokens_are_not_renewed(inference: AccountScript) -> None:
     """A kept token that was given is not replaced by anything: the server's word that it is too old is the error."""
     inference.good_tokens = set()
     keep(inference.url, Login(token="old"))
-    with Client(inference.url) as client, pytest.raises(AuthError, match="was good and is too old"):
+    with Client(inference.url) as client, pytest.raises(AuthError, match="the token has expired"):
         client.whoami()
 
     assert 0 == inference.logins

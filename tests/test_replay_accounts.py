@@ -35,7 +35,7 @@ CLASSES: Mapping[int, type[APIError]] = {
     500: APIError,
 }
 ADVICE = {
-    "Token expired": "was good and is too old",
+    "Token expired": "the token has expired",
     "Invalid token": "does not know the token",
     "Invalid token type": "this is a refresh token",
     "Not authenticated": "no token reached the server",

@@ -17,7 +17,7 @@ import pytest
 from oa_client import ConfigurationError, TrustedClient
 from oa_client._accounts import store as _store
 from oa_client._accounts.credentials import Login
-from oa_client._accounts.store import Store
+from oa_client._accounts.store import LoginFile
 
 ORIGIN, OTHER = "https://oa.example:443", "http://127.0.0.1:8000"
 SECRET = "marker-of-a-secret"
@@ -38,9 +38,9 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(home: Path) -> Store:
+def store(home: Path) -> LoginFile:
     """A store in it."""
-    return Store({"XDG_CONFIG_HOME": str(home)})
+    return LoginFile({"XDG_CONFIG_HOME": str(home)})
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def put(file: Path, content: Any, mode: int = 0o600) -> None:
 
 
 @pytest.mark.parametrize("login", LOGINS)
-def test_what_is_kept(store: Store, login: Login) -> None:
+def test_what_is_kept(store: LoginFile, login: Login) -> None:
     """What was written is read again, for its origin and no other."""
     store.write(ORIGIN, login)
 
     assert (login, None) == (store.read(ORIGIN), store.read(OTHER))
 
 
-def test_a_login_each(store: Store) -> None:
+def test_a_login_each(store: LoginFile) -> None:
     """Each origin has its own, a new one takes the place of the old one, and removing leaves the others."""
     store.write(ORIGIN, Login(token="a"))
     store.write(OTHER, Login(token="b"))
@@ -75,7 +75,7 @@ def test_a_login_each(store: Store) -> None:
     assert (None, Login(token="b")) == (store.read(ORIGIN), store.read(OTHER))
 
 
-def test_addresses(store: Store) -> None:
+def test_addresses(store: LoginFile) -> None:
     """The address of each login is known as it was given, also when the login is renewed; else it is the origin."""
     old, new = Login(token="a"), Login(token="b")
     assert store.urls() == []
@@ -88,13 +88,13 @@ def test_addresses(store: Store) -> None:
     assert (new, new) == (store.read(ORIGIN), store.read(OTHER))
 
 
-def test_nothing_is_kept(store: Store, home: Path) -> None:
+def test_nothing_is_kept(store: LoginFile, home: Path) -> None:
     """Reading and removing what is not there makes no folder."""
     assert (None, False) == (store.read(ORIGIN), store.remove(ORIGIN))
     assert not home.exists()
 
 
-def test_replacing(store: Store) -> None:
+def test_replacing(store: LoginFile) -> None:
     """A renewed login is kept in place of the one it was made from, and not after a logout or another login."""
     old, new, other = Login(token="old"), Login(token="new"), Login(token="other")
     store.write(ORIGIN, old)
@@ -111,7 +111,7 @@ def test_replacing(store: Store) -> None:
 
 
 @POSIX
-def test_modes(store: Store, file: Path) -> None:
+def test_modes(store: LoginFile, file: Path) -> None:
     """Folder and files are the user's alone, whatever the process's mask, and nothing is left beside them."""
     before = os.umask(0)
     try:
@@ -125,7 +125,7 @@ def test_modes(store: Store, file: Path) -> None:
 
 
 @POSIX
-def test_mode_from_the_beginning(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mode_from_the_beginning(store: LoginFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """When its first byte is written, the file can already be read by the user alone."""
     seen = []
     dump = json.dump
@@ -140,14 +140,14 @@ def test_mode_from_the_beginning(store: Store, monkeypatch: pytest.MonkeyPatch) 
     assert [(0o600, 0)] == seen
 
 
-def uses(store: Store) -> list[Callable[[], object]]:
+def uses(store: LoginFile) -> list[Callable[[], object]]:
     """Return all that can be done with a file that is there."""
     return [lambda: store.read(ORIGIN), lambda: store.write(ORIGIN, Login(token="t")), lambda: store.remove(ORIGIN)]
 
 
 @POSIX
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620])
-def test_file_that_is_open_to_others(store: Store, file: Path, mode: int) -> None:
+def test_file_that_is_open_to_others(store: LoginFile, file: Path, mode: int) -> None:
     """A file that others can read or write is not used, and the error has the command that mends it."""
     put(file, {ORIGIN: {"token": SECRET}}, mode)
     for use in (
@@ -171,7 +171,7 @@ def test_file_that_is_open_to_others(store: Store, file: Path, mode: int) -> Non
         pytest.param("[" * 100_000, id="deep"),
     ],
 )
-def test_broken_file(store: Store, file: Path, content: Any) -> None:
+def test_broken_file(store: LoginFile, file: Path, content: Any) -> None:
     """A file that is not as it was written stays as it is, and the error names it and shows nothing of it."""
     put(file, content)
     for use in (
@@ -204,7 +204,7 @@ def test_broken_file(store: Store, file: Path, content: Any) -> None:
         pytest.param({"trusted_client": SECRET}, id="no trusted client"),
     ],
 )
-def test_broken_entry(store: Store, file: Path, entry: Any) -> None:
+def test_broken_entry(store: LoginFile, file: Path, entry: Any) -> None:
     """An entry that cannot be a login is an error that names the file and shows nothing of it; others can be read."""
     put(file, {ORIGIN: entry, OTHER: {"token": "t", "of a later version": 5}})
     if entry is None:
@@ -218,7 +218,7 @@ def test_broken_entry(store: Store, file: Path, entry: Any) -> None:
     assert Login(token="t") == store.read(OTHER)
 
 
-def test_failing_write_leaves_the_old_file(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_write_leaves_the_old_file(store: LoginFile, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the new file cannot be written, the old one is as it was, and there is no other."""
     store.write(ORIGIN, Login(token="old"))
 
@@ -235,7 +235,7 @@ def test_failing_write_leaves_the_old_file(store: Store, file: Path, monkeypatch
 
 
 @POSIX
-def test_link_in_the_place_of_the_file(store: Store, file: Path, tmp_path: Path) -> None:
+def test_link_in_the_place_of_the_file(store: LoginFile, file: Path, tmp_path: Path) -> None:
     """A link to a file elsewhere stays one, and the file that it leads to is the one that is written."""
     target = tmp_path / "elsewhere" / "logins.json"
     put(target, {ORIGIN: {"token": SECRET}})
@@ -250,14 +250,14 @@ def test_link_in_the_place_of_the_file(store: Store, file: Path, tmp_path: Path)
     assert ["logins.json"] == os.listdir(target.parent)
 
 
-def test_folder_in_the_place_of_the_file(store: Store, file: Path) -> None:
+def test_folder_in_the_place_of_the_file(store: LoginFile, file: Path) -> None:
     """What is no file is an error that names it."""
     file.mkdir(parents=True)
     with pytest.raises(ConfigurationError, match=r"credentials\.json cannot be read"):
         store.read(ORIGIN)
 
 
-def test_file_in_the_place_of_the_folder(store: Store, home: Path) -> None:
+def test_file_in_the_place_of_the_folder(store: LoginFile, home: Path) -> None:
     """Where no folder can be, nothing is kept, and writing is an error."""
     home.parent.mkdir()
     home.write_text("")
@@ -269,7 +269,7 @@ def test_file_in_the_place_of_the_folder(store: Store, home: Path) -> None:
 
 def _write_many(folder: str, number: int) -> None:
     for turn in range(20):
-        Store({"XDG_CONFIG_HOME": folder}).write(f"http://host-{number}:80", Login(token=f"t{turn}"))
+        LoginFile({"XDG_CONFIG_HOME": folder}).write(f"http://host-{number}:80", Login(token=f"t{turn}"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the last one wins there")
@@ -279,7 +279,7 @@ def test_processes_at_once(home: Path, file: Path) -> None:
     processes = [context.Process(target=_write_many, args=(str(home), number)) for number in range(2)]
     for process in processes:
         process.start()
-    store = Store({"XDG_CONFIG_HOME": str(home)})
+    store = LoginFile({"XDG_CONFIG_HOME": str(home)})
     while any(process.is_alive() for process in processes):
         store.read(ORIGIN)
     for process in processes:
@@ -323,14 +323,14 @@ def test_where_it_is(
 def test_no_home(no_platform: pytest.MonkeyPatch) -> None:
     """Where there is no home folder, nothing is kept, and an attempt to keep something says what to set."""
     no_platform.setattr(os.path, "expanduser", lambda path: path)
-    store = Store({})
+    store = LoginFile({})
 
     assert (None, False) == (store.read(ORIGIN), store.remove(ORIGIN))
     with pytest.raises(ConfigurationError, match=r"set \$XDG_CONFIG_HOME"):
         store.write(ORIGIN, Login(token="t"))
 
 
-def test_without_locks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks(store: LoginFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a platform without such locks a login is kept all the same."""
     monkeypatch.setattr(sys, "platform", "win32")
     store.write(ORIGIN, Login(token="t"))

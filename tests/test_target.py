@@ -308,7 +308,7 @@ def test_odd_character_in_an_address(url: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         found(url)
 
-    assert f"base_url has {words}, which no URL may have" == str(caught.value)
+    assert f"base_url has {words}, which a URL cannot have" == str(caught.value)
 
 
 @pytest.mark.parametrize(

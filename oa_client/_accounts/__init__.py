@@ -1,1 +1,1 @@
-"""Which server, and what signs its requests: credentials in every form that people have them."""
+"""The choice of the server, and the credentials for it, in every form that people have them."""

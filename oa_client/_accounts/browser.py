@@ -25,13 +25,13 @@ def browser_cookies(base_url: str) -> CookieJar:
     """
     Return the cookies of a website's host, from the first of the user's browsers that has any.
 
-    Those of a domain above it are left, though the browser would send them too: they are for other sites as well.
+    Cookies of a domain above the host are left out, because they are for other sites too.
 
-    `Client(url, cookies=browser_cookies(url))` is signed in as the browser is. This needs the extra `browser`, reads
-    files, and may ask the desktop's key ring, so it takes a while.
+    `Client(url, cookies=browser_cookies(url))` is signed in as your browser is. This needs the extra `browser`. It
+    reads files and may ask the desktop's key ring, so it takes a while.
 
     Raises:
-        ConfigurationError: if there are none, the extra is not installed, or `base_url` is no address.
+        ConfigurationError: if no browser has any, the extra is not installed, or `base_url` is not an address.
     """
     base_url = check_url("base_url", base_url)
     host = urlsplit(base_url).hostname or ""
@@ -50,7 +50,7 @@ def browser_cookies(base_url: str) -> CookieJar:
         except Exception as error:
             if is_foreign(error):
                 raise
-            # Most often it is not installed; it has no common class for its failures.
+            # Most often the browser is not installed; the library's failures share no class.
             _log.debug("no cookies from %s: %s", browser.__name__, type(error).__name__)
             continue
         # The library looks for the host anywhere in the domain.
@@ -65,8 +65,8 @@ def _without_key_ring(library: Any) -> Iterator[None]:
     """
     Let browser-cookie3 work on a Linux without desktop.
 
-    It asks the session bus for the key ring first, and fails with a KeyError where there is no bus, though Chromium
-    encrypts with a fixed password there, which the library knows. There is no public way past that.
+    It first asks the session bus for the key ring, and without a bus it fails with a KeyError, though Chromium then
+    encrypts with a fixed password that the library knows. No public way leads past that.
     """
     manager: Any = getattr(library, "_LinuxPasswordManager", None)
     password = getattr(library, "CHROMIUM_DEFAULT_PASSWORD", None)

@@ -2,7 +2,7 @@
 The cookies of a website, in every form that people have them.
 
 A mapping, a jar, a Cookie header, the bare session token, or a file: a cookies.txt (Netscape's format), or JSON as
-browser extensions and Playwright write it. No error shows what is in them.
+browser extensions and Playwright write it. No error shows the contents.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from oa_client._values.errors import ConfigurationError
 
 Cookies = str | Mapping[str, str] | CookieJar | os.PathLike[str]
 
-#: What next-auth calls its cookie on an http site, and on an https one.
+#: The names of next-auth's cookie on an http and an https site.
 SESSION_COOKIES = ("next-auth.session-token", "__Secure-next-auth.session-token")
-#: A cookie value, RFC 6265 section 4.1.1, and the quotes, spaces and commas that are seen in practice.
+#: A cookie value by RFC 6265 section 4.1.1, plus quotes, spaces and commas, which occur in practice.
 _VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_NAME = re.compile(r"^\s*cookie:", re.IGNORECASE)
 _CHUNK = re.compile(r"(.*)\.(\d{1,4})")
-#: Where JSON exports have the end of a cookie's life, in seconds since 1970; 0 and less is the browser's session.
+#: The keys of JSON exports for the end of a cookie's life, in seconds since 1970; 0 or less is the browser's session.
 _EXPIRY = ("expirationDate", "expires", "expiry")
-#: The latest of these that is believed.
+#: The latest end that is believed.
 _LATEST = 2.0**53
 
 Pairs = list[tuple[str, str]]
@@ -41,17 +41,17 @@ def cookie_header(name: str, cookies: Any, url: str) -> str:
     """
     Make the Cookie header for a URL.
 
-    Of a jar or a file, only those cookies are taken that a browser would send there. What cannot be sent is left out
-    of all but a mapping, unless it is the session's. A bare session token gets both names that next-auth may look for,
-    the one for the URL's scheme first: a proxy in front may hide the site's own.
+    From a jar or a file, it takes only the cookies that a browser would send there. It leaves out other cookies that
+    cannot be sent, except from a mapping or if they are the session's. A bare session token gets both names that
+    next-auth may look for, the name for the URL's scheme first: a proxy may hide the site's own.
 
     Args:
-        name: of the argument or variable, for errors.
+        name: the name of the argument or variable, for errors.
         cookies: in any form.
-        url: of the website.
+        url: the URL of the website.
 
     Raises:
-        ConfigurationError: if they are in no form, or none goes to the URL.
+        ConfigurationError: if the form is unknown, or none of the cookies goes to the URL.
     """
     if isinstance(cookies, CookieJar):
         pairs = _choose(name, cookies, url, "the jar")
@@ -84,7 +84,7 @@ def cookie_header(name: str, cookies: Any, url: str) -> str:
 
 
 def cookies_for(jar: CookieJar, url: str) -> CookieJar:
-    """Return those cookies of a jar that go to a URL, in a new one."""
+    """Return a new jar with the cookies that go to a URL."""
     chosen, site = CookieJar(), urlsplit(url)
     for cookie in jar:
         if _obstacle(cookie, site) is None:
@@ -93,7 +93,7 @@ def cookies_for(jar: CookieJar, url: str) -> CookieJar:
 
 
 def renew_header(header: str, jar: CookieJar) -> str | None:
-    """Return a Cookie header with the session cookies of a jar in place of its own; None if there are none in it."""
+    """Return a Cookie header with the session cookies of a jar in place of its own; None if the jar has none."""
     cookies = (cookie for cookie in jar if _is_session(cookie.name) and _is_sendable(cookie.name, cookie.value))
     new = [(cookie.name, cookie.value or "") for cookie in cookies]
     return _join([*_without_session(header), *new]) if new else None
@@ -101,9 +101,9 @@ def renew_header(header: str, jar: CookieJar) -> str | None:
 
 def add_to_header(header: str, others: str) -> str:
     """
-    Add to a Cookie header what another one has besides.
+    Add the other cookies of another Cookie header.
 
-    None that the header has; nor, if it has a session, another one's cookies: they would be joined like its chunks.
+    If the header has a session, leave out the other session's cookies: next-auth would join them like chunks.
     """
     pairs = _split(header)
     known = {key for key, _ in pairs}
@@ -131,12 +131,12 @@ def _is_session(key: str) -> bool:
 
 
 def _drop_odd(pairs: Pairs) -> Pairs:
-    """Leave out the odd ones; if there is no other, return them, to be refused with words."""
+    """Leave out the odd cookies; if there are no others, return them, to be refused with an error."""
     return [pair for pair in pairs if not _is_odd(*pair)] or pairs
 
 
 def _is_odd(key: str, value: str | None) -> bool:
-    """Whether a cookie is not worth an error: a site's statistics may keep what is no cookie value."""
+    """Return whether a bad cookie deserves no error: a site's statistics may keep bad values."""
     return not _is_session(key) and not _is_sendable(key, value)
 
 
@@ -145,7 +145,7 @@ def _is_sendable(key: str, value: str | None) -> bool:
 
 
 def _join(pairs: Iterable[tuple[str, str]]) -> str:
-    """Put name.0, name.1, … of one name side by side in that order: next-auth joins them as they stand."""
+    """Put name.0, name.1, … side by side in that order: next-auth joins them as they come."""
     places: dict[str, int] = {}
 
     def place(pair: tuple[str, str]) -> tuple[int, int]:
@@ -163,7 +163,7 @@ def _parse(name: str, cookies: str, url: str) -> Pairs:
         return []
     if "=" not in text and ";" not in text:
         if text.endswith((".txt", ".json")):
-            raise ConfigurationError(f"{name} is the name of a file: pass cookies=pathlib.Path(…) to have it read")
+            raise ConfigurationError(f"{name} is the name of a file: to read it, pass cookies=pathlib.Path(…)")
         plain, secure = SESSION_COOKIES
         names = (secure, plain) if urlsplit(url).scheme == "https" else (plain, secure)
         return [(key, text) for key in names]
@@ -179,10 +179,10 @@ def _parse(name: str, cookies: str, url: str) -> Pairs:
 
 def _choose(name: str, cookies: Iterable[Cookie], url: str, source: str) -> Pairs:
     """
-    Return the cookies that go to a URL, and can.
+    Return the cookies that can go to a URL.
 
     Raises:
-        ConfigurationError: if there are none; it counts why.
+        ConfigurationError: if there are none; it counts the reasons.
     """
     site, chosen, obstacles = urlsplit(url), [], Counter[str]()
     for cookie in cookies:
@@ -202,10 +202,10 @@ def _choose(name: str, cookies: Iterable[Cookie], url: str, source: str) -> Pair
 
 def _obstacle(cookie: Cookie, site: SplitResult) -> str | None:
     """
-    Return why a cookie does not go to a site, in words that follow a number; None if it goes there.
+    Return why a cookie does not go to a site, as words after a number; None if it goes there.
 
-    As RFC 6265 section 5.4 has it, and not as `http.cookiejar` does, which sends a host's cookies to the hosts below
-    it, and none to a host that has no dot in its name.
+    This follows RFC 6265 section 5.4. `http.cookiejar` does not: it sends a host's cookies to the hosts below, and none
+    to a host without a dot in its name.
     """
     if not _is_for_host(cookie, (site.hostname or "").lower()):
         return "for other hosts"
@@ -220,7 +220,8 @@ def _obstacle(cookie: Cookie, site: SplitResult) -> str | None:
 
 def _is_for_host(cookie: Cookie, host: str) -> bool:
     domain = cookie.domain.lower().strip("[]")
-    # One without a domain was put into a jar by hand. `http.cookiejar` adds ".local" to a name without a dot.
+    # Somebody put a cookie without a domain into the jar by hand. `http.cookiejar` adds ".local" to a name without a
+    # dot.
     if domain.lstrip(".") in ("", host) or ("." not in host and domain == f"{host}.local"):
         return True
     if not cookie.domain_specified or not host.endswith(f".{domain.lstrip('.')}"):
@@ -248,7 +249,7 @@ def _read_file(name: str, path: str, url: str) -> Pairs:
         data = _load(text)
     except (ValueError, RecursionError):
         # The error of json holds the text.
-        raise ConfigurationError(f"{name}: {path} is not JSON, though it begins so") from None
+        raise ConfigurationError(f"{name}: {path} begins like JSON, but is not valid JSON") from None
     if isinstance(data, dict) and isinstance(data.get("cookies"), list):
         data = data["cookies"]
     if isinstance(data, dict) and _is_item(data):
@@ -272,18 +273,18 @@ def _load(text: str) -> Any:
 
 
 def _is_item(data: Mapping[Any, Any]) -> bool:
-    """Whether an object is one cookie, and not names to values."""
+    """Return whether an object is one cookie, and not a mapping of names to values."""
     return "name" in data and "value" in data
 
 
 def _read_line(line: str, what: str) -> Cookie | None:
-    """Read a line of a cookies.txt: seven fields between tabs; None if there is no cookie in it."""
+    """Read a line of a cookies.txt: seven fields between tabs; None if it has no cookie."""
     line = line.removeprefix("#HttpOnly_")
     if not line.strip() or line.startswith("#"):
         return None
     fields = line.split("\t")
     if len(fields) == 6:
-        # A value that is empty, and an editor that took away what was at the end of the line.
+        # The value is empty, and an editor has removed the tab at the end of the line.
         return None
     if len(fields) != 7:
         raise ConfigurationError(
@@ -300,7 +301,7 @@ def _read_line(line: str, what: str) -> Cookie | None:
 
 def _flag(value: Any) -> bool:
     """
-    Read a yes or no; programs write it in different ways.
+    Read a yes or no, which programs write in different ways.
 
     Raises:
         ValueError: if it is neither.

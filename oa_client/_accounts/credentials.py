@@ -1,4 +1,4 @@
-"""What signs the requests of a client: a login, what is known of it, and how it is replaced by a newer one."""
+"""The login of a client, which signs its requests, and its renewal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from oa_client._accounts.cookies import renew_header, values_of
 from oa_client._values.errors import ConfigurationError
 from oa_client._values.question import check_text
 
-#: seconds after which a debug login is renewed: the real server's access tokens last 60 minutes.
+#: seconds until a debug login is renewed: the real server's access tokens last 60 minutes.
 RENEWAL_AGE = 55 * 60.0
-#: seconds before its end in which a session's user is warned.
+#: seconds before the end of a session in which its user is warned.
 WARNING_TIME = 5 * 60.0
 #: seconds between looks at whether another thread has renewed the login.
 _PAUSE = 0.05
@@ -32,23 +32,23 @@ _log = logging.getLogger("oa_client")
 @dataclass(frozen=True, slots=True)
 class TrustedClient:
     """
-    Credentials of a program that an inference server trusts to act for its users, as the website and the bots do.
+    The credentials of a program that an inference server trusts to act for its users, like the website and the bots.
 
     ```python
     Client(url, token=TrustedClient(api_key, "discord", "discord-17", "17", "Ada"))
     ```
 
-    `login()` makes the user on the server, if there is none with that id.
+    `login()` makes the user on the server, unless the id exists.
 
     Attributes:
-        api_key: one of the server's `TRUSTED_CLIENT_KEYS`; a secret, and not in the repr.
+        api_key: one of the server's `TRUSTED_CLIENT_KEYS`; secret, so the repr leaves it out.
         client: the program's name, for example "website" or "discord".
-        user_id: of the user for whom it acts; the server takes any.
-        provider_account_id: of the user, with the program.
-        username: to be shown.
+        user_id: the id of the user for whom the program acts; the server takes any.
+        provider_account_id: the user's id in the program.
+        username: the user's name, to be shown.
 
     Raises:
-        ConfigurationError: if one is not a text, or the key or the user's id is empty.
+        ConfigurationError: if a value is not a string, or the key or the user's id is empty.
     """
 
     api_key: str = field(repr=False)
@@ -70,14 +70,14 @@ class TrustedClient:
 @dataclass(frozen=True)
 class Login:
     """
-    One credential or none, and what is known of it; never changed, as others go on with the old one.
+    One credential or none, with what the client knows about it. It never changes, because other threads still use it.
 
     Attributes:
-        token: an access token of the inference server, or what stands for it.
+        token: an access token of the inference server, or a `TrustedClient`.
         cookies: a Cookie header for the website.
-        username: with which a debug login got the token, and can get another one.
-        obtained_at: when it did, in seconds since 1970.
-        expires_at: when the website's session ends, in seconds since 1970; None if that is not known.
+        username: the name for which a debug login got the token, and can get another.
+        obtained_at: the time of the debug login, in seconds since 1970.
+        expires_at: the end of the website's session, in seconds since 1970; None if unknown.
     """
 
     token: str | TrustedClient | None = field(default=None, repr=False)
@@ -97,7 +97,7 @@ class Login:
 
     @cached_property
     def secrets(self) -> frozenset[str]:
-        """The strings that nothing may show."""
+        """The strings that must never be shown."""
         found = {*self.headers.values(), *values_of(self.cookies or "")}
         found.add(self.token.api_key if isinstance(self.token, TrustedClient) else self.token or "")
         return frozenset(found - {""})
@@ -105,16 +105,16 @@ class Login:
 
 class Credentials:
     """
-    The login of a client, shared by its threads, which is replaced when it is renewed.
+    The current login of a client, shared by its threads; a renewal replaces it.
 
     Args:
         login: the first one.
-        has_worked: whether the server took it when it was kept.
-        keep: is told of a new login, and of the one that it replaces.
+        has_worked: whether the server accepted it when `login()` kept it.
+        keep: called with a new login, and the login that it replaces.
 
     Attributes:
-        login: the one to use.
-        has_worked: whether the server has taken it, or one before it.
+        login: the current login.
+        has_worked: whether the server has accepted it, or one before it.
     """
 
     def __init__(
@@ -128,9 +128,9 @@ class Credentials:
         self.has_worked = has_worked
         self._keep = keep
         self._has_warned = False
-        # Answers to what older logins have signed may be on their way.
+        # Answers to requests that older logins have signed may be on their way.
         self._past: tuple[Login, ...] = (self.login,)
-        # Re-entrant, as a signal's handler may close the client anywhere.
+        # Re-entrant, because a signal's handler may close the client anywhere.
         self._lock = threading.RLock()
 
     def __bool__(self) -> bool:
@@ -141,26 +141,26 @@ class Credentials:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers that sign a request now."""
+        """The headers that sign a request."""
         return self.login.headers
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The strings that nothing may show, those of the logins before included."""
+        """The strings that must never be shown, including those of earlier logins."""
         return frozenset().union(*(login.secrets for login in self._past))
 
     @property
     def is_renewed(self) -> bool:
-        """Whether it is no longer the login of the beginning."""
+        """Whether another login has replaced the first one."""
         return len(self._past) > 1
 
     @property
     def is_renewable(self) -> bool:
-        """Whether it is a debug login, which can be made again without asking anybody."""
+        """Whether it is a debug login, which can be repeated without the user."""
         return self.login.username is not None
 
     def warn_of_expiry(self, url: str) -> None:
-        """Say in the log, once, that the session is about to end or has ended, if that is known."""
+        """Log once that the session is about to end or has ended, if its end is known."""
         end = self.login.expires_at
         left = math.inf if end is None else end - time.time()
         if end is None or left > WARNING_TIME or self._has_warned:
@@ -170,12 +170,12 @@ class Credentials:
         if left > 0:
             _log.warning("the session at %s expires soon (%s): Client.refresh() renews it", url, when)
         else:
-            # Which clock is right the server decides.
+            # The server decides which clock is right.
             _log.warning("the session at %s has expired (%s), if the clock here is right", url, when)
 
     @property
     def is_due(self) -> bool:
-        """Whether the login is so old that it has to be renewed."""
+        """Return whether the login is old enough to be renewed."""
         return time.time() >= self.login.obtained_at + RENEWAL_AGE
 
     def renew(self, used: Login, log_in: Callable[[str], str], is_stopped: Callable[[], bool] | None = None) -> None:
@@ -183,12 +183,13 @@ class Credentials:
         Replace a debug login, unless another thread has done so.
 
         Args:
-            used: the one to replace.
+            used: the login to replace.
             log_in: returns the token for a name.
-            is_stopped: whether to wait no longer for another thread that is at it; if not given, nobody waits.
+            is_stopped: returns whether to stop waiting for another thread that renews the login; without it, do not
+                wait.
 
         Raises:
-            OAError: what `log_in` raises.
+            OAError: from `log_in`.
         """
         has_lock = self._lock.acquire(blocking=False)
         while not has_lock and is_stopped is not None and not is_stopped():
@@ -202,11 +203,11 @@ class Credentials:
             self._lock.release()
 
     def renew_token(self, token: str) -> None:
-        """Take the token of a debug login that was made just now."""
+        """Take the token of a new debug login."""
         self._replace(token=token, obtained_at=time.time())
 
     def renew_session(self, jar: CookieJar, expires_at: datetime | None) -> None:
-        """Take the session cookies that the website has set, if any; they live until `expires_at`."""
+        """Take the session cookies that the website has set, if any; they are good until `expires_at`."""
         with self._lock:
             header = renew_header(self.login.cookies or "", jar)
             if header is not None:
@@ -221,5 +222,5 @@ class Credentials:
                 try:
                     self._keep(old, self.login)
                 except ConfigurationError as error:
-                    # It works all the same; the next program logs in again.
-                    _log.warning("a renewed login is not kept: %s", error)
+                    # This client works all the same; the next program logs in again.
+                    _log.warning("the renewed login could not be kept: %s", error)

@@ -1,8 +1,7 @@
 """
-The logins that the user keeps: one file in the configuration folder, readable by the user alone.
+The user's kept logins: one file in the configuration folder, which only the user can read.
 
-It is never half written, and of two processes that write at once neither undoes what the other did to another server's
-login.
+It is never half written, and two processes that write at once do not undo each other's changes.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from oa_client._values.errors import ConfigurationError
 
 FILE = "credentials.json"
 _LOCK = "credentials.lock"
-#: What is in an entry of the file, each if it is known.
+#: The fields of an entry of the file, each if known.
 _TEXTS = ("token", "cookies", "username")
 _TIMES = ("obtained_at", "expires_at")
 _KNOWN = (*_TEXTS, *_TIMES, "trusted_client")
 
 
-class Store:
+class LoginFile:
     """
-    The file, as it is at the time of each call.
+    The file of kept logins; each call reads it again.
 
     Args:
-        environ: says where the folder is: `$XDG_CONFIG_HOME`, else the platform's own place.
+        environ: names the folder in `$XDG_CONFIG_HOME`; without that it is the platform's own.
 
     Raises:
-        ConfigurationError: by every method, if the file cannot be read or written, is not ours, or can be read by
-            others. It names the file and shows nothing of what is in it.
+        ConfigurationError: by every method, if the file cannot be read or written, is not ours, or others can read it.
+            It names the file and shows nothing from it.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -44,21 +43,21 @@ class Store:
         self._path = os.path.join(self._folder or "", FILE)
 
     def read(self, origin: str) -> Login | None:
-        """Return the login that is kept for an origin, or None."""
+        """Return the login for an origin, or None."""
         entry = self._load().get(origin)
         return None if entry is None else self._login(origin, entry)
 
     def urls(self) -> list[str]:
-        """Return the address of each login that is kept, as the user gave it: a path belongs to it."""
+        """Return the address of each login as the user gave it, with its path."""
         return [_url(origin, entry) for origin, entry in sorted(self._load().items())]
 
     def write(self, origin: str, login: Login, url: str = "") -> None:
-        """Keep a login, and the address that it was made at, in place of what is kept for the origin."""
+        """Keep a login, and the address that it was made at, in place of the origin's old one."""
         with self._changing() as entries:
             entries[origin] = _entry(login, url)
 
     def replace(self, origin: str, old: Login, new: Login) -> None:
-        """Keep a login in place of another one, if that is still kept: the user may have logged out, or in anew."""
+        """Replace a login, if it is still kept: the user may have logged out, or in again."""
         with self._changing() as entries:
             entry = entries.get(origin)
             url = _url("", entry)
@@ -68,7 +67,7 @@ class Store:
     def remove(self, origin: str) -> bool:
         """Forget the login of an origin; return whether there was one."""
         if origin not in self._load():
-            # Nor is a folder made for this.
+            # This does not make the folder.
             return False
         with self._changing() as entries:
             return entries.pop(origin, None) is not None
@@ -83,7 +82,7 @@ class Store:
                     import shlex
 
                     raise ConfigurationError(
-                        f"{self._path} holds credentials and is open to others, so it is not used: "
+                        f"other users can read the credentials in {self._path}, so it is not used: "
                         f"chmod 600 {shlex.quote(self._path)}"
                     )
                 data = json.load(file)
@@ -101,7 +100,7 @@ class Store:
         return data
 
     def _login(self, origin: str, entry: Any) -> Login:
-        """Read an entry, with the checks that an argument goes through."""
+        """Read an entry, with the checks of an argument."""
         try:
             values = {name: value for name, value in dict(entry).items() if name in _KNOWN}
             client = values.pop("trusted_client", None)
@@ -124,9 +123,9 @@ class Store:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
-        """Give out what is in the file, and write it back."""
+        """Yield the contents of the file, then write them back."""
         if self._folder is None:
-            raise ConfigurationError("there is no home folder to keep a login in: set $XDG_CONFIG_HOME")
+            raise ConfigurationError("the login cannot be kept without a home folder: set $XDG_CONFIG_HOME")
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             with _locked(os.path.join(self._folder, _LOCK)):
@@ -137,7 +136,7 @@ class Store:
             raise self._failure("written", error) from error
 
     def _save(self, entries: Mapping[str, Any]) -> None:
-        # Behind a link is the file with the old secrets; the link stays.
+        # A link leads to the file with the old secrets; the link stays.
         path = os.path.realpath(self._path)
         new = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
@@ -153,7 +152,9 @@ class Store:
             raise
 
     def _broken(self) -> ConfigurationError:
-        return ConfigurationError(f"{self._path} is not as oa_client.login() writes it: mend it, or delete it")
+        return ConfigurationError(
+            f"{self._path} is not as oa_client.login() writes it: mend it, or delete it and sign in again"
+        )
 
     def _failure(self, what: str, error: OSError) -> ConfigurationError:
         return ConfigurationError(f"{error.filename or self._path} cannot be {what}: {error.strerror}")
@@ -174,8 +175,8 @@ def _entry(login: Login, url: str) -> dict[str, Any]:
 
 
 def _folder(environ: Mapping[str, str]) -> str | None:
-    """Return the folder, or None if there is no place for one."""
-    # Where somebody has set it on another platform as well, that is where it is meant to be.
+    """Return the folder, or None if it has no place."""
+    # It counts on other platforms too, if the user has set it there.
     base = environ.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(base):
         if sys.platform == "win32":
@@ -189,7 +190,7 @@ def _folder(environ: Mapping[str, str]) -> str | None:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
-    """Keep other processes and threads out; on Windows the last one wins."""
+    """Keep other processes and threads out; on Windows the last write wins."""
     if sys.platform == "win32":
         yield
         return
@@ -197,7 +198,7 @@ def _locked(path: str) -> Iterator[None]:
 
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        # Where a file system has no locks, the last one wins.
+        # On a file system without locks, the last write wins.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

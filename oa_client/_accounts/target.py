@@ -1,13 +1,13 @@
 """
-Where a call goes: address, surface and credentials, from the arguments, the environment and the user's store.
+Where calls go: address, surface and credentials, from the arguments, the environment and the kept logins.
 
-An address comes from `base_url`, else `$OA_BASE_URL`, else it is the local server; the store never has one.
+The address is `base_url`, or else `$OA_BASE_URL`, or else the local server's; never that of a kept login.
 
-Credentials, which go to that address and to no other origin (scheme, host and port), are the first of these:
+The credentials, which go to no other origin (scheme, host and port), are the first of these:
 
 1. the argument `token` or `cookies`;
-2. `$OA_TOKEN` or `$OA_COOKIE`, if the address is of the origin of `$OA_BASE_URL`;
-3. what `login()` has kept for the origin of the address.
+2. `$OA_TOKEN` or `$OA_COOKIE`, if the address has the origin of `$OA_BASE_URL`;
+3. the login that `login()` has kept for the origin.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from urllib.parse import urlsplit
 
 from oa_client._accounts.cookies import Cookies, cookie_header
 from oa_client._accounts.credentials import Credentials, Login, TrustedClient
-from oa_client._accounts.store import Store
+from oa_client._accounts.store import LoginFile
 from oa_client._values.errors import ConfigurationError
 from oa_client._wire.inference import Inference
 from oa_client._wire.surface import DEFAULT_MODEL, Surface
 
-#: White space, and what libraries read in different ways or take away.
+#: White space, and characters that libraries read in different ways or remove.
 _ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
-#: A host and port behind no scheme or a wrong one.
+#: A host and port, without a scheme or with a wrong one.
 _BARE = re.compile(r"(?!https?://)(?:[a-z]*:?/+)?((?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d+)?)(?:/.*)?", re.ASCII)
-#: characters; a host is seldom longer, a token that was taken for one always.
+#: characters; a host is seldom longer, a token given by mistake always is.
 _HOST_LIMIT = 60
 
 
@@ -40,20 +40,20 @@ _SECRET_HEADERS = {"authorization", "cookie", "proxy-authorization", "refresh", 
 
 
 def is_secret(header: str) -> bool:
-    """Whether a header is one whose value is a secret."""
+    """Return whether a header's value is a secret."""
     return header.lower() in _SECRET_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """
-    One server and how to talk to it.
+    A server and how to talk to it.
 
     Attributes:
         base_url: without a slash at the end.
-        surface: its dialect.
-        credentials: what signs a request; never shown.
-        model: what answers when the caller names no model.
+        surface: its paths and bodies.
+        credentials: sign the requests; never shown.
+        model: answers when the caller names no model.
     """
 
     base_url: str
@@ -63,7 +63,7 @@ class Target:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server is on this machine, so that no proxy of the environment may stand between."""
+        """Whether the server is on this machine, so that the environment's proxies do not apply."""
         host = (urlsplit(self.base_url).hostname or "").rstrip(".")
         try:
             return ipaddress.ip_address(host).is_loopback
@@ -72,25 +72,25 @@ class Target:
 
     @property
     def is_exposed(self) -> bool:
-        """Whether the credentials go over a network as they are."""
+        """Whether the credentials go over a network unencrypted."""
         return self._is_open and (bool(self.credentials) or self.credentials.is_renewable)
 
     @property
     def _is_open(self) -> bool:
-        """Whether what is sent goes over a network as it is."""
+        """Whether requests go over a network unencrypted."""
         return self.base_url.startswith("http:") and not self.is_loopback
 
     def warn_if_exposed(self, stacklevel: int, headers: Iterable[str] = ()) -> None:
         """
-        Warn if the credentials go over a network as they are.
+        Warn if the credentials go over a network unencrypted.
 
         Args:
             stacklevel: as for `warnings.warn`, from here.
-            headers: names of those that the user adds, which may be credentials as well.
+            headers: names of the headers that the user adds, which may be credentials too.
         """
         if self.is_exposed or (self._is_open and any(map(is_secret, headers))):
             warnings.warn(
-                f"the credentials go to {self.base_url} unencrypted, for all on the way to read: use https",
+                f"the credentials go to {self.base_url} unencrypted, for anybody on the way to read: use https",
                 stacklevel=stacklevel + 1,
             )
 
@@ -101,12 +101,12 @@ def find_target(
     token: str | TrustedClient | None,
     environ: Mapping[str, str],
     website: Surface,
-    store: Store | None = None,
+    store: LoginFile | None = None,
 ) -> Target | None:
     """
-    Return where to send calls, or None if nothing says so and the local server is meant.
+    Return where to send calls, or None for the local server, if no address is given.
 
-    `website` is the dialect for a website.
+    `website` is the surface to use for a website.
 
     Raises:
         ConfigurationError: names the argument or variable that is wrong.
@@ -133,9 +133,7 @@ def find_target(
     if url is None:
         if token is not None or cookies is not None:
             name = token_name if token is not None else cookie_name
-            raise ConfigurationError(
-                f"{name} is given without an address, so it is sent nowhere: pass base_url= or set $OA_BASE_URL"
-            )
+            raise ConfigurationError(f"{name} is given without an address: pass base_url= or set $OA_BASE_URL")
         return None
     if token is not None or cookies is not None:
         return signed_target(url, cookies, token, website, cookie_name, token_name)
@@ -153,13 +151,13 @@ def signed_target(
     token: str | TrustedClient | None,
     website: Surface,
     cookie_name: str = "cookies",
-    token_name: str = "token",  # noqa: S107 - what the argument is called
+    token_name: str = "token",  # noqa: S107 - the argument's name
 ) -> Target:
     """
     Return the target of an address and one credential.
 
     Raises:
-        ConfigurationError: if the credential is none; with the name that it has for the user.
+        ConfigurationError: if the credential is wrong; names it as the user does.
     """
     if token is not None:
         return Target(url, Inference(), Credentials(Login(token=_check_token(token_name, token))))
@@ -167,7 +165,10 @@ def signed_target(
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: what credentials are bound to. No address has the origin of a broken one."""
+    """
+    Return scheme, host and port, to which credentials are bound. A broken address shares its origin with no
+    other.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -177,22 +178,22 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def origin_name(url: str) -> str:
-    """Return the origin of an address as text, the port always included."""
+    """Return the origin of an address as text, always with the port."""
     scheme, host, port = origin(url)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def is_clean(url: str) -> bool:
-    """Whether a URL has nothing in it that libraries read in different ways."""
+    """Return whether all libraries read a URL in the same way."""
     return not _ODD.search(url)
 
 
 def check_url(name: str, value: Any) -> str:
     """
-    Return an address as it is used, without a slash at its end.
+    Return a checked address, without a slash at its end.
 
     Raises:
-        ConfigurationError: if it is none, or holds what does not belong there.
+        ConfigurationError: if it is not an address, or has a part that does not belong there.
     """
     problem = f"{name} is not an http or https URL{_suggestion(value)}"
     if not isinstance(value, str):
@@ -201,7 +202,7 @@ def check_url(name: str, value: Any) -> str:
     if odd and value.lower().startswith(("http://", "https://")):
         names = {" ": "a space (write it as %20)", "\\": "a backslash"}
         words = names.get(odd[0], "a line break or another invisible character")
-        raise ConfigurationError(f"{name} has {words} at character {odd.start()}, which no URL may have")
+        raise ConfigurationError(f"{name} has {words} at character {odd.start()}, which a URL cannot have")
     try:
         parts = urlsplit(value)
         if odd or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
@@ -220,9 +221,9 @@ def check_url(name: str, value: Any) -> str:
 
 def _suggestion(value: Any) -> str:
     """
-    Return the address that was probably meant, else what one looks like.
+    Return the address that the user probably meant, or else an example.
 
-    Nothing else is quoted: whoever gets an address wrong may have put a password or token into it.
+    Nothing else is quoted: a wrong address may hold a password or token.
     """
     bare = _BARE.fullmatch(value) if isinstance(value, str) else None
     if bare is None or len(bare[1]) > _HOST_LIMIT:
@@ -239,5 +240,5 @@ def _check_token(name: str, token: Any) -> str | TrustedClient:
     if token.lower().startswith("bearer "):
         raise ConfigurationError(f"{name} must be the token alone, without 'Bearer' before it")
     if not all("!" <= character <= "~" for character in token):
-        raise ConfigurationError(f"{name} has a character that no token has (a space, a line end or beyond ASCII)")
+        raise ConfigurationError(f"{name} has a character that a token cannot have (a space, a line end, or not ASCII)")
     return token

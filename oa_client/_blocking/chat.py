@@ -1,4 +1,4 @@
-"""A conversation that the server keeps, blocking."""
+"""Conversations that the server keeps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ReportType = Literal["spam", "offensive", "feedback"]
 
 REPORT_TYPES = ("spam", "offensive", "feedback")
 EXPORT_FORMATS = ("json", "markdown")
-#: characters; the server refuses a longer title from a user, though it makes longer ones of first prompts.
+#: characters; the server refuses a longer title from a user, though it makes longer ones from first prompts.
 TITLE_LIMIT = 100
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 class Chat:
     """
-    A conversation that the server keeps; `Client.create_chat` and `Client.open_chat` make it.
+    A conversation that the server keeps; made by `Client.create_chat` and `Client.open_chat`.
 
     ```python
     chat = client.create_chat(system_prompt="Answer in one sentence.")
@@ -51,15 +51,15 @@ class Chat:
     print(chat.ask("What is my name?"))
     ```
 
-    A chat is a tree: a prompt can have several answers (drafts), and an answer several prompts after it. What is in
-    use is one branch of it, from the first prompt on; each turn goes on at its end.
+    A chat is a tree: a prompt can have several answers (drafts), and an answer several prompts after it. One branch,
+    from the first prompt on, is in use, and each turn continues its end.
 
-    A turn that is interrupted, or fails, leaves the chat usable. While its answer is still being written, the next
-    turn waits for that. If no answer came of it, the same text asks again on the same prompt, and another text makes
-    a prompt beside it. A draft that fails leaves the prompt its other ones.
+    A turn that is interrupted, or fails, leaves the chat usable. The next turn waits while the server still writes the
+    answer. If the prompt got no answer, the same text asks for one again, and another text becomes a prompt beside it.
+    If a draft fails, the prompt keeps its other drafts.
 
-    It may be used from many threads: turns that go on at the end come one after the other, drafts side by side. It
-    needs no closing. The options that it was made with hold for each turn that does not name its own.
+    Many threads may use it: turns at the end of the branch run one after the other, drafts side by side. You need not
+    close it. Its options apply to each turn that does not name its own.
 
     Raises:
         NotFoundError: by every method, if the chat is not there or is another user's.
@@ -73,7 +73,7 @@ class Chat:
         self._engine = engine
         self._id = chat_id
         self._options: AnswerOptions = options or {}
-        # It has made the chat, and deletes it if nobody keeps it.
+        # The exchange that made the chat, and deletes it unless `_keep()` is called.
         self._maker = maker
         self._position = Position(engine, chat_id, is_empty=maker is not None)
         self._is_deleted = False
@@ -88,14 +88,14 @@ class Chat:
 
     @classmethod
     def _create(cls, engine: Engine, options: AnswerOptions) -> Chat:
-        """Make a chat, which is deleted again unless `_keep()` is called."""
+        """Make a chat; it is deleted again unless `_keep()` is called."""
         read_options(options)
         exchange = engine.exchange(keep=False)
         with engine.guard(exchange):
             return cls(engine, exchange.create_chat(), options, exchange)
 
     def _keep(self) -> None:
-        """Have the chat stay on the server."""
+        """Let the chat stay on the server."""
         if self._maker is not None:
             self._maker.keep_chat()
             self._maker = None
@@ -111,7 +111,7 @@ class Chat:
 
     @property
     def id(self) -> str:
-        """What `Client.open_chat` takes; opaque."""
+        """The id for `Client.open_chat`; opaque."""
         return self._id
 
     @name_options
@@ -122,16 +122,16 @@ class Chat:
         Say something, and return the reply while it is written.
 
         Args:
-            messages: what to say; a list as `Client.stream` takes it is flattened into one prompt.
-            parent: the answer to say it after, or its id; None is the end of the branch in use.
+            messages: the prompt; a list, as `Client.stream` takes it, is flattened into one prompt.
+            parent: the answer to continue from, or its id; None continues the end of the branch in use.
             **options: for this turn; see `AnswerOptions`.
 
         Raises:
-            UnsupportedError: if the branch in use ends with the chat's first prompt and this is another: the servers
-                take one first prompt for each chat. `regenerate` has it answered.
-            TransportTimeout: if an answer that is still being written is not final within `Timeout.first_token`. One
-                that never will be, as a full queue can leave it, `regenerate` and `parent` get around.
-            OAError: as `Client.stream`, and as iterating.
+            UnsupportedError: if the branch in use ends with the chat's first prompt and the text differs: the servers
+                take one first prompt for each chat. `regenerate` asks for its answer again.
+            TransportTimeout: if the answer before it is not final within `Timeout.first_token`. A full queue can leave
+                an answer that never will be: use `regenerate` or `parent` then.
+            OAError: as `Client.stream`, and as iterating the stream.
         """
         return Stream(wait_through(self._asking(messages, parent, options)(ignore)))
 
@@ -146,7 +146,7 @@ class Chat:
     @name_options
     def regenerate(self, message: Message | str | None = None, **options: Unpack[AnswerOptions]) -> Stream:
         """
-        Have a prompt answered once more, and return the reply, as `stream`; the branch in use ends with it.
+        Ask for another answer to a prompt, and return it as `stream` does; the branch in use then ends with it.
 
         Args:
             message: the prompt, or one of its answers, or the id of either; None is the last prompt.
@@ -157,13 +157,13 @@ class Chat:
     @name_options
     def edit(self, message: Message | str, messages: Messages, **options: Unpack[AnswerOptions]) -> Stream:
         """
-        Say something in the place of a prompt, and return the reply, as `stream`; the branch in use ends with it.
+        Replace a prompt, and return the reply as `stream` does; the branch in use then ends with it.
 
-        The old prompt, and what came after it, stays as another branch.
+        The old prompt and all that followed it stay as another branch.
 
         Args:
             message: the prompt, or its id.
-            messages: what to say instead.
+            messages: the new prompt.
             **options: for this turn; see `AnswerOptions`.
 
         Raises:
@@ -183,15 +183,14 @@ class Chat:
         """
         Return the branch in use, from the first prompt on.
 
-        It runs through the message that was last asked for or selected here, or else on the server, and where that
-        leaves a choice, through the newest message that is complete. An answer that failed counts, unless it was
-        selected, only where there is no other.
+        It runs through the message that was last asked for or selected here, or else on the server. Where that leaves a
+        choice, it takes the newest complete message, and a failed answer only if there is no other.
         """
         with self._exchanging() as exchange:
             return self._position.thread(exchange)
 
     def branches(self, message: Message | str) -> list[Message]:
-        """Return a message and those that stand beside it: the drafts of one prompt, or the edits of one."""
+        """Return a message and its alternatives: the drafts of one prompt, or the edits of one."""
         message_id = id_of("message", message)
         tree = Tree(self._send(lambda surface: surface.get_chat(self.id)).messages)
         find(tree, message_id)
@@ -199,10 +198,9 @@ class Chat:
 
     def select(self, message: Message | str) -> None:
         """
-        Have the branch in use end at a message: the next turn follows it, if it is an answer.
+        End the branch in use at a message; if it is an answer, the next turn follows it.
 
-        The server is told, so that the website shows that branch, and `thread` of whoever opens the chat next runs
-        through it.
+        The server stores the choice: the website then shows that branch, and so does `thread` after `Client.open_chat`.
         """
         message_id = id_of("message", message)
         with self._exchanging() as exchange:
@@ -220,7 +218,7 @@ class Chat:
         self._send(lambda surface: surface.update_chat(self.id, hidden=True))
 
     def show(self) -> None:
-        """Have the chat in lists again."""
+        """Show the chat in lists again."""
         self._send(lambda surface: surface.update_chat(self.id, hidden=False))
 
     def allow_data_use(self, allowed: bool = True) -> None:
@@ -233,13 +231,13 @@ class Chat:
         """
         Delete the chat, for good.
 
-        While an answer of it is queued or being written, that would do harm: the real server then aborts or loses
-        answers of others. The chat is then hidden, and deleted in the background; `Client.close` waits for that, and
-        says which could not be deleted. An answer that was cancelled may be in the queue for a day yet: its chat is
-        hidden, and `Client.close` says so.
+        While an answer in it is queued or being written, deleting would make the real server abort or lose other users'
+        answers. So the chat is hidden, and deleted in the background; `Client.close` waits for that, and returns the
+        chats that it could not delete. A cancelled answer may stay in the queue for a day: its chat stays hidden, and
+        `Client.close` returns it too.
 
         Returns:
-            whether it is gone already.
+            whether the chat is already gone.
         """
         with self._exchanging() as exchange:
             surface = exchange.surface
@@ -255,7 +253,7 @@ class Chat:
 
     def export(self, format: Literal["json", "markdown"] = "json") -> str:
         """
-        Return the chat as text, which `Transcript.parse` reads.
+        Return the chat as text for `Transcript.parse`.
 
         Args:
             format: "json" has everything; "markdown" is for people, and has the branch in use.
@@ -265,7 +263,7 @@ class Chat:
         contents = self._send(lambda surface: surface.get_chat(self.id))
         thread = self._position.thread_of(contents)
         if thread:
-            # The branch in use is what is known here.
+            # This process may know of a newer branch in use than the server.
             chat = replace(contents.chat, active_thread_tail_message_id=thread[-1].id)
             contents = replace(contents, chat=chat, ends_at_tail=True)
         return contents.to_json() if format == "json" else contents.to_markdown()
@@ -278,7 +276,7 @@ class Chat:
         self._send(lambda surface: surface.vote(self.id, message_id, score))
 
     def evaluate(self, message: Message | str, inferior: Sequence[Message | str]) -> None:
-        """Say that a draft is better than others; the servers do not check that those are of the same prompt."""
+        """Say that a draft is better than others; the servers do not check that they answer the same prompt."""
         message_id = _answer_id("message", message)
         if isinstance(inferior, (str, Message)) or not isinstance(inferior, Sequence) or not inferior:
             raise ConfigurationError("inferior must be a list of the other drafts, and not empty")
@@ -303,7 +301,7 @@ class Chat:
             raise ConfigurationError(f"report_type {show(report_type)} is unknown to the server{near}")
         self._send(lambda surface: surface.report(self.id, message_id, report_type, reason))
 
-    # Turns. Both faces open the reply by what these return.
+    # Turns; both the blocking and the async chat open their replies with these.
 
     def _asking(self, messages: Messages, parent: Message | str | None, options: AnswerOptions) -> Opening:
         question = read_question(messages, options, self._options)
@@ -354,11 +352,11 @@ class Chat:
 
 
 def ignore(_: object) -> None:
-    """Be told of an exchange that nobody else could stop."""
+    """Take no note of the exchange: here nobody else could stop it."""
 
 
 def _answer_id(name: str, message: Message | str) -> str:
-    """Return the id of an answer; ConfigurationError if it is none."""
+    """Return the id of an answer; raise ConfigurationError if it is not one."""
     if isinstance(message, Message) and message.role != "assistant":
         raise ConfigurationError(f"{name} must be an answer, not a prompt")
     return id_of(name, message)

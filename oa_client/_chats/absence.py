@@ -1,4 +1,4 @@
-"""A chat that is not there."""
+"""Tell whether a chat is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oa_client._wire.surface import is_gone
 
 @contextmanager
 def explaining_absence(exchange: Exchange, chat_id: str) -> Iterator[None]:
-    """Tell a chat that is not there from a server in trouble, where the server gives one answer for both."""
+    """Tell a missing chat from a server in trouble, for which a server may give the same answer."""
     try:
         yield
     except APIError as error:
@@ -21,7 +21,7 @@ def explaining_absence(exchange: Exchange, chat_id: str) -> Iterator[None]:
         try:
             is_missing = is_gone(exchange.surface, chat_id, exchange.send)
         except OAError:
-            # A 404 may stand for the trouble that this tells of; a 500 is as good as this.
+            # The 404 may mean the trouble that this error reports; after a 500, either error will do.
             if error.status == 404 or exchange.stopped:
                 raise
             is_missing = False
@@ -31,5 +31,5 @@ def explaining_absence(exchange: Exchange, chat_id: str) -> Iterator[None]:
         raise reworded(
             error,
             NotFoundError,
-            f"there is no chat {chat_id} here, or it is another user's{said}",
+            f"the server has no chat {chat_id}, or it is another user's{said}",
         ) from error

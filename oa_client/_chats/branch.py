@@ -1,4 +1,4 @@
-"""Which branch of a chat is in use, and how it ends."""
+"""The branch of a chat that is in use, and its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPEN_STATES = frozenset({"pending", "in_progress"})
 
 
 class Prompt(NamedTuple):
-    """A prompt that stands in a chat."""
+    """A prompt in a chat."""
 
     id: str
     parent_id: str | None
@@ -21,18 +21,18 @@ class Prompt(NamedTuple):
 
     @classmethod
     def of(cls, message: Message) -> Prompt:
-        """Return what matters here of a message."""
+        """Return the prompt in a message."""
         return cls(message.id, message.parent_id, message.content)
 
 
-class Doubt(NamedTuple):
-    """A prompt of which it is not known whether the server took it; nobody has asked for an answer to it."""
+class UncertainPrompt(NamedTuple):
+    """A prompt that the server may have taken or not; nobody has asked for its answer."""
 
     parent_id: str | None
     text: str
 
     def find(self, tree: Tree) -> Message | None:
-        """Return the prompt if it was taken."""
+        """Return the prompt if the server took it."""
         for message in reversed(tree.children(self.parent_id)):
             if message.role == "prompter" and message.content == self.text and not tree.children(message.id):
                 return message
@@ -41,36 +41,36 @@ class Doubt(NamedTuple):
 
 class Branch(NamedTuple):
     """
-    Which branch is in use.
+    The branch in use.
 
     Attributes:
-        tail: the message that it runs through; None is the one that the server knows of.
-        ends_there: whether it ends there; else it goes on to the newest messages below.
-        doubt: a prompt that may be its last, instead.
+        tail: the message that it runs through; None stands for the server's choice.
+        ends_there: whether it ends there; otherwise it goes on to the newest messages below.
+        uncertain: a prompt that may be its last message instead.
     """
 
     tail: str | None = None
     ends_there: bool = False
-    doubt: Doubt | None = None
+    uncertain: UncertainPrompt | None = None
 
     def resolve(self, tree: Tree) -> Branch:
-        """Return the branch without a doubt."""
-        if self.doubt is None:
+        """Return the branch without an uncertain prompt."""
+        if self.uncertain is None:
             return self
-        prompt = self.doubt.find(tree)
+        prompt = self.uncertain.find(tree)
         if prompt is not None:
             return Branch(prompt.id)
-        return Branch(self.doubt.parent_id, ends_there=self.doubt.parent_id is not None)
+        return Branch(self.uncertain.parent_id, ends_there=self.uncertain.parent_id is not None)
 
 
-class End(NamedTuple):
+class BranchEnd(NamedTuple):
     """
     The end of the branch in use.
 
     Attributes:
-        prompt: the last one; None if the chat is empty.
-        answer_id: its answer; None if there is none and none is coming.
-        is_open: whether it is not known that the answer is complete.
+        prompt: the last prompt; None if the chat is empty.
+        answer_id: its answer; None if it has none and none is coming.
+        is_open: whether the answer may be incomplete.
     """
 
     prompt: Prompt | None = None
@@ -78,13 +78,13 @@ class End(NamedTuple):
     is_open: bool = False
 
     def has(self, message: Message) -> bool:
-        """Whether a message is one of the two."""
+        """Return whether a message is one of the two."""
         return message.id in (self.answer_id, None if self.prompt is None else self.prompt.id)
 
 
 def has_failed(answer: Message) -> bool:
-    """Whether an answer is not complete and never will be."""
+    """Return whether an answer is not complete and never will be."""
     if answer.state in OPEN_STATES:
-        # One that should have come long ago does not come any more.
+        # An answer that should have come long ago no longer comes.
         return blocking_state([answer]) is None
     return answer.state != "complete"

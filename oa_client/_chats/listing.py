@@ -13,21 +13,21 @@ from oa_client._wire.surface import Surface
 
 class Walk:
     """
-    A way through the pages of the list.
+    Fetches the pages of the list, in one direction.
 
     Args:
-        engine: of the client.
-        after: a cursor; the way begins behind it and leads to older chats, as without a cursor.
-        before: a cursor; the way begins before it and leads to newer chats.
-        include_hidden: whether to list those that are hidden.
+        engine: the client's engine.
+        after: a cursor; begin after it and go to older chats, as without a cursor.
+        before: a cursor; begin before it and go to newer chats.
+        include_hidden: whether to list hidden chats.
 
     Raises:
-        ConfigurationError: if both cursors are given, or one is none.
+        ConfigurationError: if both cursors are given, or one is not a cursor.
     """
 
     def __init__(self, engine: Engine, after: str | None, before: str | None, include_hidden: bool) -> None:
         if after is not None and before is not None:
-            raise ConfigurationError("after and before are both given: the list is walked in one direction")
+            raise ConfigurationError("after and before are both given: pass only one")
         for name, cursor in (("after", after), ("before", before)):
             if cursor is not None and (not isinstance(cursor, str) or not cursor):
                 raise ConfigurationError(f"{name} must be a cursor: ChatPage.next, or ChatPage.prev")
@@ -41,34 +41,33 @@ class Walk:
 
     @property
     def state(self) -> str:
-        """How far it has come, in words."""
+        """How far the fetching has come, in words."""
         read = "1 page" if self._pages == 1 else f"{self._pages} pages"
         return f"{read} read, {'no more' if self._is_over else 'more to come'}"
 
     def ask(self) -> ChatPage | None:
         """
-        Ask for the next page; None is the end.
+        Ask for the next page; None means the end.
 
-        It stays the next until `go_on`, so that one whose answer nobody took, by an error or a cancellation, can be
-        asked for again.
+        It stays the next page until `go_on`, so that it can be asked for again after an error or a cancellation.
         """
         if self._is_over:
             return None
         page = self._engine.send(self._call)
         if page.chats and self._cursor_behind(page) in self._passed:
-            raise ProtocolError("the server's list of chats goes round in circles")
+            raise ProtocolError("the server's list of chats never ends: one of its pages leads back to an earlier one")
         return page
 
     def go_on(self, page: ChatPage) -> Iterator[ChatInfo]:
         """
-        Go behind a page.
+        Go past a page.
 
         Returns:
-            its chats in the order of the way; pages have the newest first, wherever it leads.
+            its chats in the order of the direction; in a page the newest always comes first.
         """
         self._pages += 1
         self._cursor = self._cursor_behind(page)
-        # Behind the last of the newer ones the servers still name a cursor.
+        # After the last page of newer chats the servers still name a cursor.
         if self._cursor is None or not page.chats:
             self._is_over = True
         else:
@@ -86,9 +85,9 @@ class Walk:
 
 class ChatList(Iterator[ChatInfo]):
     """
-    The chats of a user, asked for page by page as they are iterated; see `Client.list_chats`.
+    An iterator over the user's chats, which fetches them page by page; see `Client.list_chats`.
 
-    Iterating raises what the calls of a client raise, and can be gone on with after that.
+    Iterating raises the errors of a client's calls; after an error you can iterate on.
     """
 
     def __init__(self, walk: Walk) -> None:
@@ -108,7 +107,7 @@ class ChatList(Iterator[ChatInfo]):
             self._chats = self._walk.go_on(page)
 
     def pages(self) -> Iterator[ChatPage]:
-        """Yield the pages that are left, each with the newest first, and with the cursors of its neighbours."""
+        """Yield the remaining pages, each with the newest chat first, and with the cursors of its neighbours."""
         while (page := self._walk.ask()) is not None:
             self._walk.go_on(page)
             if page.chats:

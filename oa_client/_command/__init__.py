@@ -1,8 +1,8 @@
 """
-The command `oa-client`: a module for each of its commands, and what they share.
+The command `oa-client`: a module for each of its commands, and their common parts.
 
-Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130 interrupted, 143 terminated
-(by SIGTERM; `__main__` sees to that).
+Exit status: 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130 interrupted, 143 terminated by SIGTERM
+(in `__main__`).
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def ask(question: tuple[str, ...], model: str | None, system_prompt: str | None,
     """
     Print the answer to QUESTION as it is written.
 
-    What is piped in, or comes from a file, follows the question, after an empty line: oa-client ask "Summarize this:"
-    < text. It is the question if there is no other, and "-" stands for it even at a terminal.
+    Text from a pipe or a file follows the question, after an empty line: oa-client ask "Summarize this:" < text.
+    Without QUESTION it is the question, and "-" reads it even from a terminal.
     """
     output.require()
     text = _read_question(question)

@@ -19,7 +19,7 @@ def chats() -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @server_option
 def delete(ids: tuple[str, ...], server: str | None) -> int:
-    """Delete the chats with these IDs, hidden ones too; one whose answer is being written is deleted after that."""
+    """Delete the chats with these IDs, hidden ones too, each after its answer has been written."""
     failed, later = False, []
     with CommandClient(need_server(server), server) as client:
         for chat_id in ids:
@@ -31,7 +31,7 @@ def delete(ids: tuple[str, ...], server: str | None) -> int:
             except NotFoundError as error:
                 complain(str(error))
                 failed = True
-        # What is left is named at the end of the block.
+        # The end of the block names the chats that are left.
         left = client.close()
     for chat_id in later:
         if chat_id not in left:

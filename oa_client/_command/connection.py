@@ -1,4 +1,4 @@
-"""The server that a command talks to, and the client that it does that with."""
+"""The server that a command talks to, and its client."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, TypeVar
 
 import click
 
-from oa_client._accounts.store import Store
+from oa_client._accounts.store import LoginFile
 from oa_client._accounts.target import check_url, find_target
 from oa_client._blocking.client import Client
 from oa_client._command.output import complain
 from oa_client._values.errors import ConfigurationError
 from oa_client._wire.website import Website
 
-#: seconds that a command which is broken off waits for an answer to end, so that its chat can be deleted.
+#: seconds that an interrupted command waits for the end of an answer, to delete its chat.
 INTERRUPT_TIMEOUT = 3.0
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def check_address(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Check an address here, where it has the name that its user knows."""
+    """Check an address here, where errors can give it the name that the user knows."""
     try:
         return None if value is None else check_url(option.opts[0] if option.opts[0][0] == "-" else "URL", value)
     except ConfigurationError as error:
@@ -43,20 +43,20 @@ def server_option(function: _Function) -> _Function:
 
 def find_server(url: str | None, how: str = "--server URL") -> str | None:
     """
-    Return the address that a command was given, else the only one at which the user is signed in.
+    Return the address that a command was given, or else the only one at which the user is signed in.
 
-    None means that the environment names the server or, if it does not, the local one is meant.
+    None stands for the environment's server, or else the local one.
 
     Args:
-        url: what the command was given.
-        how: the way to give one to the command.
+        url: the command's argument or option.
+        how: how the user gives it to the command.
 
     Raises:
-        click.UsageError: if the user is signed in at several.
+        click.UsageError: if the user is signed in at several servers.
     """
     if url is not None or find_target(None, None, None, os.environ, Website()) is not None:
         return url
-    kept = Store(os.environ).urls()
+    kept = LoginFile(os.environ).urls()
     if len(kept) > 1:
         raise click.UsageError(
             f"you are signed in at several servers ({', '.join(kept)}): give {how}, or set $OA_BASE_URL"
@@ -65,7 +65,7 @@ def find_server(url: str | None, how: str = "--server URL") -> str | None:
 
 
 def need_server(url: str | None, how: str = "--server URL") -> str | None:
-    """Do what `find_server` does, for a command for which the local server, which it would start, makes no sense."""
+    """Return the address as `find_server` does, for a command that is of no use on a new local server."""
     found = find_server(url, how)
     if found is None and not os.environ.get("OA_BASE_URL"):
         raise click.UsageError(f"no address: give {how}, set $OA_BASE_URL, or sign in with `oa-client login`")
@@ -74,12 +74,12 @@ def need_server(url: str | None, how: str = "--server URL") -> str | None:
 
 class CommandClient(Client):
     """
-    The client of a command: it says why it does not end at once after Ctrl-C, and what it leaves on the server.
+    The client of a command: after Ctrl-C it says why it goes on, and names the chats that it leaves on the server.
 
     Args:
-        url: of the server; what `find_server` returns.
+        url: the server, as `find_server` returns it.
         named: the address that the user gave for it.
-        options: of the client.
+        options: options of the client.
     """
 
     def __init__(self, url: str | None, named: str | None = None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""A command that has commands."""
+"""A command with commands of its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import click
 
 
 class Group(click.Group):
-    """A group that shows each command's summary whole, however narrow the terminal is."""
+    """A group that shows the whole summary of each command, however narrow the terminal is."""
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of the commands; click's own cuts what takes more than a line."""
+        """Write the table of the commands; click's own cuts long summaries."""
         rows = [(name, command.get_short_help_str(limit=1000)) for name, command in sorted(self.commands.items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

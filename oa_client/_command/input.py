@@ -1,4 +1,4 @@
-"""What comes in from standard input."""
+"""Read standard input."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import click
 
 from oa_client._command.output import complain
 
-#: seconds without a byte after which the user is told what the command waits for.
+#: seconds without a byte until the command says that it is waiting.
 PATIENCE = 2.0
 
 
 def is_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Return whether a user can be asked."""
     return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
@@ -31,7 +31,7 @@ def read(*, line: bool = False) -> str:
     if sys.stdin is None:
         return ""
     if isinstance(sys.stdin, io.TextIOWrapper):
-        # In some environments it lets pass what no server can store.
+        # In some environments it accepts text that no server can store.
         sys.stdin.reconfigure(errors="strict")
     try:
         return sys.stdin.readline() if line else sys.stdin.read()
@@ -41,10 +41,10 @@ def read(*, line: bool = False) -> str:
 
 def read_piped(is_optional: bool) -> str:
     """
-    Return what is piped in, or "": nobody types at a terminal here, and a device such as /dev/null holds nothing.
+    Return the text that is piped in; "" for a terminal or a device such as /dev/null.
 
     Args:
-        is_optional: whether the command can do without, so that its user may wonder why it waits.
+        is_optional: whether the command can do without, so that the user may wonder why it waits.
     """
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode

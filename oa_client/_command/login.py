@@ -12,31 +12,31 @@ from oa_client._command import input
 from oa_client._command.connection import check_address
 from oa_client._command.user import describe
 
-#: The value of an option that is given without one.
+#: The value of an option given without a value.
 _ASK = ""
 
 
 def _secret(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Read a secret from where it does not stay: other users can see arguments, and the shell keeps them."""
+    """Read a secret from a safe place: other users can see arguments, and the shell keeps them."""
     if value is None:
         return None
     if value not in (_ASK, "-"):
         name = option.opts[0]
         raise click.BadParameter(
-            f"a secret is no argument: {name} alone, after the URL, asks for it; {name} - reads it from standard input"
+            f"a secret cannot be an argument: {name} alone, after the URL, asks for it; {name} - reads standard input"
         )
     if value != "-":
         return _prompt(str(option.name).capitalize(), hide_input=True).strip()
     secret = input.read(line=True).strip()
     if not secret:
-        raise click.UsageError("standard input holds no secret")
+        raise click.UsageError("standard input is empty: write the secret to it")
     return secret
 
 
 def _prompt(words: str, **options: Any) -> str:
     if not input.is_terminal():
         raise click.UsageError(
-            "standard input is no terminal, so nobody can be asked: --token - or --cookie - reads the secret from it"
+            "standard input is not a terminal: use --token - or --cookie - to read the secret from it"
         )
     return str(click.prompt(words, **options))
 

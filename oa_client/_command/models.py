@@ -1,4 +1,4 @@
-"""`oa-client models`: what can answer."""
+"""`oa-client models`: the models of a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oa_client._command.connection import CommandClient, find_server, server_opt
 @click.command()
 @server_option
 def models(server: str | None) -> None:
-    """Print the names of the models that can answer, and what the server says of them."""
+    """Print the names of the server's models, with their descriptions."""
     output.require()
     with CommandClient(find_server(server)) as client:
         for model in client.list_models():

@@ -47,7 +47,7 @@ from oa_client._command.terminal import on_enter
     "--upstream-model",
     metavar="NAME",
     show_default="the first that it lists",
-    help="Which of its models answers who names none.",
+    help="Which of its models answers if a client names none.",
 )
 @click.option(
     "--host",
@@ -75,7 +75,7 @@ from oa_client._command.terminal import on_enter
     "--store",
     metavar="FILE",
     show_default="memory, until it stops",
-    help="Keep the chats, and what signs in, in this file, which is made if it is not there.",
+    help="Keep the chats and the credentials in this file, which is made if it is missing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON: url, token, cookies, model.")
 @click.option("--open", "open_page", is_flag=True, help="Open the chat page in the browser.")
@@ -90,12 +90,12 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
     """
     from oa_client import local
 
-    # Of the log only what went wrong here: what strangers send makes warnings.
+    # Log only our own errors: anything that strangers send makes warnings.
     log_to_stderr()
     names_upstream = options["upstream"] or options["upstream_model"]
     options["backend"] = options["backend"] or ("openai" if names_upstream else "embedded")
     if options["upstream"]:
-        # NOTE: not $OPENAI_API_KEY, which is meant for another address than the one that is named here.
+        # NOTE: not $OPENAI_API_KEY, which is for another address.
         options["api_key"] = os.environ.get("OA_UPSTREAM_KEY") or None
     options["token"], shown = _read_token(token_file)
     stop = threading.Event()
@@ -126,7 +126,7 @@ def serve(as_json: bool, token_file: str | None, open_page: bool, **options: Any
     except local.LocalServerError as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
-        # Of a backend's options it tells as of arguments.
+        # Errors about a backend's options name them as arguments.
         words = re.sub(r"(?<=' takes no )\w+|(?<=' needs )\w+", _option, str(error))
         raise click.UsageError(one_line(words)) from error
 
@@ -136,7 +136,7 @@ def _option(name: re.Match[str]) -> str:
 
 
 def _read_token(file: str | None) -> tuple[str | None, str]:
-    """Return the token that the user gives, and how a shell can give it to a client without showing it."""
+    """Return the user's token, and the shell words that give it to a client without showing it."""
     if file is None:
         token = os.environ.get("OA_SERVE_TOKEN", "").strip()
         return token or None, '"$OA_SERVE_TOKEN"'

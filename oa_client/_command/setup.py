@@ -23,7 +23,7 @@ def setup() -> None:
                 task = bar.add_task(model.name, total=model.download_bytes)
                 path = local.download_model(lambda done, total: bar.update(task, completed=done, total=total))
         else:
-            # Without a bar rich may yet leave an empty line.
+            # Even without a bar, rich may leave an empty line.
             path = local.download_model()
     except local.LocalServerError as error:
         raise click.ClickException(str(error)) from error

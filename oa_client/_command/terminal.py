@@ -1,4 +1,4 @@
-"""The terminal that a command was started from: what is pressed there while the command runs."""
+"""Notice when the user presses Enter while a command runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ RETRY = 1.0  # seconds
 
 def on_enter(call: Callable[[], None], stop: threading.Event) -> None:
     """
-    Call `call`, in a thread of its own, each time Enter is pressed, until `stop` is set or the terminal is closed.
+    Call `call`, in a new thread, each time the user presses Enter, until `stop` is set or the terminal is closed.
 
-    Does nothing where standard input is no terminal. What is typed before Enter is thrown away.
+    Do nothing if standard input is not a terminal. Text typed before Enter is discarded.
     """
     try:
         terminal = sys.stdin.fileno()
@@ -25,7 +25,7 @@ def on_enter(call: Callable[[], None], stop: threading.Event) -> None:
     if not is_terminal:
         return
     if hasattr(signal, "SIGTTIN"):
-        # A command that was put in the background is stopped when it reads; now the read fails instead.
+        # Reading would stop a command in the background; now the read fails instead.
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     threading.Thread(target=_listen, args=(terminal, call, stop), name="oa-client enter", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Who somebody is, in a few words."""
+"""Describe a user in a few words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from oa_client._values.user import User
 
 
 def describe(user: User) -> str:
-    """Return a user's name, or what else is known of them, and their role."""
+    """Return a user's name, or else another known field, and the role."""
     name = user.name or user.email or user.id or "somebody without a name"
     return one_line(f"{name} ({user.role})" if user.role else name)

@@ -12,7 +12,7 @@ from oa_client._command.user import describe
 @click.command()
 @click.argument("url", required=False, callback=check_address)
 def whoami(url: str | None) -> None:
-    """Print who is signed in at URL; without it at $OA_BASE_URL, else at the only server where a login is kept."""
+    """Print who is signed in at URL, or else at $OA_BASE_URL, or else at the only server where you are signed in."""
     output.require()
     with CommandClient(need_server(url, "a URL")) as client:
         user = client.whoami()

@@ -1,11 +1,10 @@
 """
-The body of an event stream, as it comes.
+Read the body of an event stream as it comes.
 
-urllib3 waits until there is something to hand over, and in the middle of a chunk's size for the rest of that: it
-cannot be asked for what is there. So where that can be done, the bytes are taken from the socket and the chunks taken
-off here: this costs less for each token, and one thread can read many streams. It needs a private name of urllib3's,
-which is looked at before it is used; where it is not as expected, or the body is another (compressed, not chunked, on
-somebody else's session, or TLS within TLS), urllib3 reads it.
+urllib3 blocks until it has something to return, and in the middle of a chunk's size until it has the rest. So where
+possible, this module reads the socket and decodes the chunks itself: that costs less for each token, and one thread can
+read many streams. It uses a private name of urllib3, and checks it first. If the name is not as expected, or the body
+is of another kind (compressed, not chunked, on the user's own session, or TLS within TLS), urllib3 reads it.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from oa_client._values.foreign import is_foreign, suppress
 
 _log = logging.getLogger("oa_client")
 
-#: bytes asked for at a time; what is there comes at once, however little it is.
+#: bytes asked for at a time; a read returns at once with fewer.
 PIECE = 65536
-#: After the last event: how much (bytes) and how long (seconds) to read for the end, so that the connection is kept.
+#: bytes and seconds to read on for the end after the last event, so that the connection is kept.
 DRAIN_BYTES = 65536
 DRAIN_SECONDS = 0.05
 
@@ -45,15 +44,15 @@ class Body:
 
     Args:
         response: not yet read.
-        interrupt: has the socket.
-        translate: makes our errors of those of the libraries below.
+        interrupt: holds the socket.
+        translate: turns errors of the libraries below into ours.
 
     Attributes:
-        is_over: whether all of it was read.
+        is_over: whether the whole body was read.
         is_direct: whether `set_timeout(0)` is allowed.
-        before_close: called before the socket is closed, if somebody waits for it.
-        translate: as given; for what `read` raises.
-        failure: why there is nothing to read; None if there is.
+        before_close: called before the socket is closed, if somebody waits on it.
+        translate: as given; for errors of `read`.
+        failure: why there is nothing to read, or None.
     """
 
     is_direct = False
@@ -68,26 +67,27 @@ class Body:
         self._response = response
         self._interrupt = interrupt
         raw = response.raw
-        # The collector might get to the socket of a forgotten cycle first, which warns that it is not closed. Not the
-        # response's close(), which gives the connection back: the pool may be locked where the collector comes.
+        # In a forgotten cycle, the collector might reach the socket first, which then warns that it is not closed. This
+        # does not call the response's close(), which returns the connection: when the collector runs, the pool may be
+        # locked.
         self._last_will = weakref.finalize(self, raw.close)
         self._last_will.atexit = False
-        # Not a generator of our own: it would know this body, and the cycle would keep the socket open when nobody
-        # holds it any more.
+        # A generator of our own would refer to this body, and the cycle would keep the socket open when nobody holds
+        # the body any more.
         self._pieces: Iterator[bytes] = pieces(raw)
 
     @classmethod
     def of(cls, response: requests.Response, interrupt: Interrupt, translate: Callable[[Exception], OAError]) -> Body:
-        """Return the body of a response, direct if that can be done."""
+        """Return the body of a response, read directly if possible."""
         kind = DirectBody if _is_readable(response, interrupt.socket) else Body
         return kind(response, interrupt, translate)
 
     def read(self) -> bytes | None:
         """
-        Return bytes as they come; perhaps none, also before the end. None is for those that do not wait.
+        Return bytes as they come, or b"", also before the end; None if the body does not wait and has nothing.
 
         Raises:
-            Exception: what the libraries below do.
+            Exception: from the libraries below.
         """
         piece = next(self._pieces, None)
         if piece is None:
@@ -96,22 +96,22 @@ class Body:
         return piece
 
     def fileno(self) -> int:
-        """Return the descriptor of the socket, to wait for; only of a direct body that is open."""
+        """Return the descriptor of the socket, to wait on; only for an open, direct body."""
         return int(self._interrupt.socket.fileno())
 
     def set_timeout(self, seconds: float) -> None:
-        """Bound the next read, in seconds; may be infinite."""
+        """Limit each wait of the next read, in seconds; may be infinite."""
         sock = self._interrupt.socket
         if sock is not None:
             with suppress(OSError):
                 sock.settimeout(None if seconds == math.inf else seconds)
 
     def set_deadline(self, seconds: float) -> None:
-        """Bound the next read as a whole: what drips within a line of the framing gives nothing to return."""
+        """Limit the next read as a whole: bytes that trickle in within a line between chunks give nothing to return."""
         self._interrupt.deadline = time.monotonic() + seconds
 
     def drain(self) -> None:
-        """Read on to the end, but not for long, and close: at its end, the connection is kept for the next call."""
+        """Read on to the end, but not for long, and close; at the end, keep the connection for the next call."""
         deadline = time.monotonic() + DRAIN_SECONDS
         self.set_deadline(DRAIN_SECONDS)
         size = 0
@@ -124,14 +124,14 @@ class Body:
                 size += len(self.read() or b"")
         except LINE_ERRORS as error:
             pass_foreign(error)
-            # The answer is whole; only the connection is lost.
+            # The answer is complete; only the connection is lost.
             _log.debug("end of the event stream: %s", type(error).__name__)
         self._tell()
         self._give_back()
         self.close()
 
     def close(self) -> None:
-        """Close the connection, unless it was given back."""
+        """Close the connection, unless it was returned to the pool."""
         self._tell()
         self._last_will.detach()
         self._interrupt.detach()
@@ -139,8 +139,8 @@ class Body:
         self._response.raw.close()
 
     def _give_back(self) -> None:
-        """Have the connection kept for the next call, if all of the body was read."""
-        # urllib3 has done so at the end of the body.
+        """Keep the connection for the next call, if the whole body was read."""
+        # urllib3 did this at the end of the body.
 
     def _tell(self) -> None:
         function, self.before_close = self.before_close, None
@@ -149,7 +149,7 @@ class Body:
 
 
 class LostBody(Body):
-    """Stands for a body whose request failed on the line: over before anything could be read."""
+    """The body of a request whose connection failed: over before anything could be read."""
 
     def __init__(self, failure: OAError) -> None:
         self.is_over = True
@@ -157,10 +157,10 @@ class LostBody(Body):
         self.failure = failure
 
     def drain(self) -> None:
-        """Do nothing: there is no connection to keep."""
+        """Do nothing: no connection to keep exists."""
 
     def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Do nothing: no connection exists."""
 
 
 class DirectBody(Body):
@@ -182,7 +182,7 @@ class DirectBody(Body):
         self._early = self._take_early(head.fp)
 
     def _take_early(self, buffer: io.BufferedReader) -> bytes:
-        """Return what has come with the head of the response, without waiting for more."""
+        """Return the bytes that came with the head of the response, without waiting for more."""
         timeout = self._socket.gettimeout()
         self._socket.settimeout(0)
         try:
@@ -190,13 +190,13 @@ class DirectBody(Body):
         except OSError as error:
             if is_foreign(error):
                 raise
-            # Nothing yet (TLS says so by an error), or a connection that broke: reading on will tell.
+            # Nothing has come yet (TLS says so by an error), or the connection broke: the next read will show which.
             return b""
         finally:
             self._socket.settimeout(timeout)
 
     def read(self) -> bytes | None:
-        """As the base class, with no wait for the end of a chunk; None if nothing is there and the timeout is 0."""
+        """Read without waiting for the end of a chunk; None if nothing has come and the timeout is 0."""
         if self._early:
             data, self._early = self._early, b""
         else:
@@ -207,8 +207,8 @@ class DirectBody(Body):
                 data = self._socket.recv(PIECE)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return None
-            # Whoever waits for the socket is told if there is more, and others have their turn before; but of what TLS
-            # has decrypted already nobody is told.
+            # The loop that waits on the socket learns of more bytes, and serves others first. But it does not learn of
+            # bytes that TLS has already decrypted.
             self._is_dry = not self._waits and not self._pending()
             if not data:
                 raise urllib3.exceptions.ProtocolError("the connection was closed in mid-answer")
@@ -220,32 +220,32 @@ class DirectBody(Body):
         return piece
 
     def set_timeout(self, seconds: float) -> None:
-        """As the base class; 0 is not to wait."""
+        """Set the limit as the base class does; 0 means not to wait."""
         self._waits, self._is_dry = seconds > 0, False
         super().set_timeout(seconds)
 
     def _give_back(self) -> None:
         if self.is_over and not self._chunks.excess and not self._interrupt.has_shut(self._socket):
-            # As urllib3 does at the end of a body.
+            # urllib3 does the same at the end of a body.
             self._head.close()
             self._response.raw.release_conn()
 
 
 def pieces(raw: Any) -> Iterator[bytes]:
     """
-    Return the pieces of a body as they come, at most `PIECE` bytes each.
+    Yield the pieces of a body as they come, at most `PIECE` bytes each.
 
-    urllib3's `stream()` would wait for the whole of a chunk, and take one of the size -1 for all that ever comes.
+    urllib3's `stream()` would wait for a whole chunk, and read without end for a chunk of the size -1.
     """
     return iter(partial(raw.read1, PIECE, decode_content=True), b"")
 
 
 def _is_readable(response: requests.Response, sock: object) -> bool:
-    """Whether a body can be read from the socket: everything that is used must be there, and as it is known to be."""
+    """Return whether a body can be read from the socket: all that this module uses must exist, and be as expected."""
     raw = response.raw
     buffer = getattr(getattr(raw, "_fp", None), "fp", None)
     return (
-        # Not a subclass, which might do more.
+        # Not a subclass, which might behave differently.
         type(sock) in (socket.socket, ssl.SSLSocket)
         and isinstance(buffer, io.BufferedReader)
         and getattr(raw, "chunked", False) is True

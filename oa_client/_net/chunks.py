@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-#: bytes of a line between chunks, and digits of a chunk's size: more is not a server that means well.
+#: bytes of a line between chunks, and digits of a chunk's size; no honest server sends more.
 LINE_LIMIT, DIGITS_LIMIT = 8192, 15
 
 
 class ChunkError(Exception):
-    """What came is not chunked."""
+    """The bytes are not in the chunked coding."""
 
 
 class Dechunker:
     """
-    Takes a body out of its chunks.
+    Decode a body from its chunks.
 
     Attributes:
         is_over: whether the last chunk and the trailers have come.
-        excess: whether something came behind them, which nobody has asked for.
+        excess: whether bytes came after them, which nobody has asked for.
     """
 
     def __init__(self) -> None:
         self.is_over = False
         self.excess = False
         self._held = b""
-        # bytes of the chunk that are yet to come, with its line end.
+        # bytes of the chunk that have not come yet, with its line end.
         self._left = 0
         self._is_last = False
 
     def feed(self, data: bytes) -> bytes:
         """
-        Take bytes as they come and return what they add to the body: of a chunk that is not complete, too.
+        Take bytes as they come and return the part of the body in them, also of an incomplete chunk.
 
         Raises:
-            ChunkError: if they are not chunks.
+            ChunkError: if the bytes are not chunks.
         """
         data = self._held + data
         parts: list[bytes] = []
@@ -42,7 +42,7 @@ class Dechunker:
                 end = place + self._left
                 parts.append(data[place : end - 2])
                 if end > size:
-                    # A line end that is cut in two is looked at when it is whole.
+                    # If the line end is cut in two, wait for the rest.
                     place = max(place, min(size, end - 2))
                     self._left = end - place
                     break

@@ -1,9 +1,9 @@
 """
 Connections that another thread can wake.
 
-A blocked read, connect or TLS handshake does not end because somebody closes the response (urllib3 issue 2868: the
-closer blocks too). It ends when the socket below is shut down. So each operation has an `Interrupt`, and each
-connection tells the interrupt of the operation that uses it which socket to shut down.
+Closing the response does not end a blocked read, connect or TLS handshake (urllib3 issue 2868: the closer blocks too).
+Shutting down the socket below does. So each operation has an `Interrupt`, and a connection tells the interrupt of its
+operation which socket to shut down.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 from oa_client._net.interrupt import Interrupt
 from oa_client._values.foreign import is_foreign
 
-#: connections kept: fewer than streams means new connections, and a warning from urllib3 for each one dropped.
+#: connections kept; with more streams than this, urllib3 drops connections, with a warning for each.
 POOL_SIZE = 1024
-#: cookies, and characters of all together, that a server may have set: they go along with each request.
+#: cookies, and characters in all of them, that a server may set: each request sends them.
 COOKIE_LIMIT, COOKIES_SIZE = 50, 16 * 1024
 
 
 class _Current(threading.local):
-    """The interrupt of the operation that this thread is in."""
+    """The interrupt of this thread's operation."""
 
     interrupt: Interrupt | None = None
 
@@ -49,7 +49,7 @@ _current = _Current()
 
 @contextmanager
 def operation(interrupt: Interrupt) -> Iterator[None]:
-    """Let the connections that this thread uses inside know the interrupt."""
+    """Give the interrupt to the connections that this thread uses inside."""
     _current.interrupt = interrupt
     try:
         yield
@@ -57,8 +57,8 @@ def operation(interrupt: Interrupt) -> Iterator[None]:
         _current.interrupt = None
 
 
-class _Punctual(io.RawIOBase):
-    """What comes from a socket, until the deadline of the current operation."""
+class _DeadlineReader(io.RawIOBase):
+    """Read from a socket until the deadline of the current operation."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any, interrupt: Interrupt | None) -> None:
         self._raw = raw
@@ -85,15 +85,15 @@ class _Punctual(io.RawIOBase):
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer that has to be there by the deadline of the current operation."""
+    """A response that must arrive before the deadline of the current operation."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Punctual(self.fp.detach(), sock, _current.interrupt))
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, _current.interrupt))
 
     def _read_status(self) -> Any:
-        # http.client knows 100 alone of the interim answers. Any other it would take for the answer, and the answer for
-        # that to the next request.
+        # Of the interim responses, http.client knows only 100. It would take another for the response, and the response
+        # for the next request's.
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]  # not public
             if not 101 < status < 200:
@@ -102,14 +102,14 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Wakeable(urllib3.connection.HTTPConnection):
-    """A connection that tells the current operation's interrupt about its socket, from the moment it exists."""
+    """A connection that gives its socket to the current operation's interrupt as soon as the socket exists."""
 
     response_class = _Answer
     _interrupt: Interrupt | None = None
     _handle: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
-        # As urllib3's, but the socket is known before it connects.
+        # Like urllib3's, but the interrupt knows the socket before it connects.
         try:
             addresses = socket.getaddrinfo(
                 self.host, self.port, urllib3.util.connection.allowed_gai_family(), socket.SOCK_STREAM
@@ -117,7 +117,7 @@ class _Wakeable(urllib3.connection.HTTPConnection):
         except socket.gaierror as error:
             raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
         failure: OSError | None = None
-        # One limit for all of them; each gets its share, so that one that swallows all does not hide a good one.
+        # One limit for all addresses; each gets its share, so that a silent address does not hide a good one.
         deadline = monotonic() + self.timeout if isinstance(self.timeout, (int, float)) else math.inf
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
@@ -126,7 +126,7 @@ class _Wakeable(urllib3.connection.HTTPConnection):
                     sock.setsockopt(*option)
                 if deadline < math.inf:
                     sock.settimeout(max((deadline - monotonic()) / (len(addresses) - index), 0.001))
-                # A duplicate, since a TLS handshake takes the descriptor out of the socket object.
+                # A duplicate, because a TLS handshake takes the descriptor out of the socket object.
                 self._watch(sock.dup())
                 sock.connect(address)
             except BaseException as error:
@@ -147,7 +147,7 @@ class _Wakeable(urllib3.connection.HTTPConnection):
 
     def connect(self) -> None:
         try:
-            # For the answer of a proxy.
+            # For the response of a proxy.
             self._limit(self.timeout)
             super().connect()
             if self._interrupt is not None:
@@ -198,10 +198,10 @@ class _WakeableTLS(_Wakeable, urllib3.connection.HTTPSConnection):
 
 class _Spare(queue.LifoQueue[Any]):
     """
-    The connections that a pool keeps, without a lock.
+    The connections of a pool, without a lock.
 
-    Those of the standard library's queues are written in Python: if a signal's handler raises there, they stay locked.
-    What a list does is done at once, and urllib3 never waits here.
+    The locks of the standard library's queues are written in Python: if a signal's handler raises there, they stay
+    locked. The methods of a list are atomic, and urllib3 never waits here.
     """
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -227,7 +227,7 @@ class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes wakeable connections; SOCKS proxies keep their own, and are woken only once a response is there."""
+    """Makes wakeable connections; those to SOCKS proxies can be woken only after the response has started."""
 
     def __init__(self, **kwargs: Any) -> None:
         self._preparing = threading.Lock()
@@ -235,15 +235,15 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """
-        Say whom the connections of a pool trust, as requests does, but have the authorities' file read once.
+        Set the authorities that a pool trusts, as requests does, but read their file only once.
 
-        urllib3 would read it for each connection, which takes longer than all else, and other threads wait meanwhile.
+        urllib3 would read it for each connection, which takes longer than everything else, while other threads wait.
         """
         with self._preparing:
             if "ssl_context" in getattr(conn, "conn_kw", ()):
                 return
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has no types
-            # The connection to a proxy with TLS is made with the same settings, and would not be with the context.
+            # urllib3 connects to a TLS proxy with these settings too, but would not use the context there.
             if conn.scheme == "https" and (conn.proxy is None or conn.proxy.scheme != "https"):
                 conn.conn_kw["ssl_context"] = _make_context(conn)
                 conn.ca_certs = conn.ca_cert_dir = None
@@ -260,7 +260,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 def _make_context(pool: urllib3.connectionpool.HTTPSConnectionPool) -> ssl.SSLContext:
-    """Return what urllib3 would make for each connection of a pool."""
+    """Return the TLS context that urllib3 would make for each connection of a pool."""
     context = create_urllib3_context(cert_reqs=resolve_cert_reqs(pool.cert_reqs))
     if pool.ca_certs or pool.ca_cert_dir:
         try:
@@ -271,10 +271,10 @@ def _make_context(pool: urllib3.connectionpool.HTTPSConnectionPool) -> ssl.SSLCo
 
 
 class _Jar(requests.cookies.RequestsCookieJar):
-    """Cookies that the server has set; what is too much is not taken."""
+    """The cookies that the server has set, up to the limits."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        # A jar locks itself even if there is nothing, and stays locked if a signal's handler raises there.
+        # Even an empty jar locks itself, and stays locked if a signal's handler raises there.
         if response.info().get("Set-Cookie") is not None:
             super().extract_cookies(response, request)
 
@@ -300,10 +300,10 @@ class Session(requests.Session):
         self.mount("https://", self.adapter)
 
     def close(self) -> None:
-        # requests only lets go of the pools, and a response that somebody holds keeps its pool, and that its
+        # requests only drops the pools, but a response that somebody holds keeps its pool, and the pool its
         # connections.
         for manager in (self.adapter.poolmanager, *self.adapter.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 - not a mapping: iterating it is refused
+            for key in manager.pools.keys():  # noqa: SIM118 - not a mapping: it refuses to be iterated
                 pool = manager.pools.get(key)
                 if pool is not None:
                     pool.close()

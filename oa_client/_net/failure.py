@@ -1,4 +1,4 @@
-"""What the libraries below raise, as our errors, and responses and requests without what must not be seen."""
+"""Turn errors of the libraries below into ours, and remove secrets from responses and requests."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ NOT_OURS = ": is base_url right, and does something stand in front of the server
 
 #: characters of the server's explanation that a message repeats; all of it is in `APIError.detail`.
 DETAIL_LIMIT = 2000
-#: levels; JSON that is nested deeper is left as text, as it can be neither printed nor pickled everywhere.
+#: levels; deeper JSON stays text, because it cannot be printed and pickled everywhere.
 DEPTH_LIMIT = 50
-#: seconds, a year; no server means more, and `time.sleep` does not take all of them.
+#: seconds, a year; no server means more, and `time.sleep` refuses some higher values.
 LONGEST_RETRY_AFTER = 366 * 86400.0
-#: All that the libraries below raise when a connection, or what comes over it, is bad. Those of requests and of TLS are
-#: kinds of OSError. Whatever else comes out of a call is somebody else's, and passes.
+#: The errors that the libraries below raise for a bad connection or bad bytes. Those of requests and of TLS are kinds
+#: of OSError. Any other error of a call is not ours, and passes.
 LINE_ERRORS = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, UnicodeError)
 _WRAPPERS = (requests.RequestException, urllib3.exceptions.HTTPError)
 #: Raised before a connection is made; one of the two is a subclass of the other.
 _UNCONNECTED = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
 _TIMEOUTS = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-#: Raised before anything is sent, since it cannot be.
+#: Raised before anything is sent, if the request cannot be sent.
 _UNSENDABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -65,8 +65,8 @@ class Failures:
 
     Args:
         target: the server.
-        secrets: takes credentials out of texts.
-        headers: names of the headers that the user added, whose values are nobody else's business.
+        secrets: removes credentials from texts.
+        headers: names of the headers that the user added, whose values are private.
     """
 
     def __init__(self, target: Target, secrets: Secrets, headers: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ class Failures:
 
     def translate(self, error: Exception, call: Call[Any], fired: bool) -> OAError:
         """
-        Return our error for one of `LINE_ERRORS`, which is its cause unless that shows a secret.
+        Return our error for one of `LINE_ERRORS`, and make that its cause unless it shows a secret.
 
         `fired` is whether the operation was interrupted.
 
@@ -89,13 +89,13 @@ class Failures:
         what = self._request_line(call)
         if isinstance(error, requests.RequestException):
             if error.request is not None:
-                error.request = self._mask_request(error.request)  # type: ignore[arg-type]  # it is prepared
+                error.request = self._mask_request(error.request)  # type: ignore[arg-type]  # it is a prepared request
             error.response = None
         chain = list(_chain(error))
         _drop_frames(chain)
         reason = self._secrets.hide(_reason(chain[-1]))
         is_unsent = any(isinstance(item, _UNCONNECTED) for item in chain)
-        # For urllib3 a connection that is refused is a kind of timeout.
+        # To urllib3, a refused connection is a kind of timeout.
         is_refused = any(isinstance(item, urllib3.exceptions.NewConnectionError) for item in chain)
         result: OAError
         if fired:
@@ -127,7 +127,7 @@ class Failures:
         return result
 
     def _request_line(self, call: Call[Any]) -> str:
-        # The path has ids of the server in it.
+        # The path contains ids from the server.
         return f"{call.method} {self._target.base_url}{self._secrets.hide(call.path)}"
 
     def _mask_request(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -143,7 +143,7 @@ class Failures:
         return requests.structures.CaseInsensitiveDict({**headers, **dict.fromkeys(hidden, MASK)})
 
     def _snapshot(self, response: requests.Response, body: bytes) -> requests.Response:
-        """Return a copy that holds neither a socket nor a credential, with a body that holds none."""
+        """Return a copy without socket and credentials, whose body holds none either."""
         copy = requests.Response()
         copy.status_code, copy.url, copy.encoding = response.status_code, response.url, response.encoding
         hide = self._secrets.hide
@@ -155,14 +155,14 @@ class Failures:
         return copy
 
     def refusal(self, response: requests.Response, body: bytes, call: Call[Any], *, nobody: bool = False) -> APIError:
-        """Return the error for an answer that is not a success; `nobody`: it says that nobody is signed in."""
+        """Return the error for an answer that is not a success; `nobody` means that it says nobody is signed in."""
         status = response.status_code
         said = body.decode(errors="replace")
         text = self._secrets.hide(said)
         if text != said:
             body = text.encode()
         try:
-            # Twice, as escapes may have hidden something.
+            # Twice, because escapes may have hidden a secret.
             data = json.loads(self._secrets.hide(json.dumps(json.loads(text), ensure_ascii=False)))
         except (ValueError, RecursionError):
             data = None
@@ -204,7 +204,7 @@ class Failures:
 def _destination(response: requests.Response) -> str:
     try:
         location = urlsplit(response.headers.get("Location", ""))
-        # Without one of its own it has the scheme of the request.
+        # A redirect without a scheme keeps that of the request.
         scheme = location.scheme or urlsplit(response.url).scheme
     except ValueError:
         return ""
@@ -215,7 +215,7 @@ def _destination(response: requests.Response) -> str:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read the header: seconds, or a date. None if there is none, or one that cannot be waited for."""
+    """Read the header Retry-After: seconds, or a date. None if it is missing, or cannot be waited for."""
     if value is None:
         return None
     try:
@@ -229,7 +229,7 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether what was read of JSON is nested too deep to be handed on."""
+    """Return whether parsed JSON is nested too deep to be passed on."""
     level = [value]
     for _ in range(DEPTH_LIMIT):
         inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
@@ -238,14 +238,14 @@ def _is_deep(value: Any) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Follow the libraries' ways of wrapping from an error down to the one that started it."""
+    """Unwrap an error of the libraries, down to the first one."""
     seen = {id(error)}
     yield error
     while True:
         inner = getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
             inner = next((item for item in error.args if isinstance(item, BaseException)), None)
-        # Not the __context__: that leads on into whatever our caller is handling.
+        # Not the __context__: that leads to the errors that our caller is handling.
         inner = inner or error.__cause__
         if inner is None or id(inner) in seen:
             return
@@ -256,26 +256,26 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def pass_foreign(error: BaseException) -> None:
     """
-    Let what a signal's handler raised go on, also if a library has wrapped it.
+    Raise the error of a signal's handler again, even if a library has wrapped it.
 
     Raises:
-        Exception: the handler's own, as it was.
+        Exception: the handler's own, unchanged.
     """
     chain = list(_chain(error))
     for item, inner in zip(chain, [*chain[1:], None], strict=True):
-        # urllib3 gives what it wraps an error in the frames of that error.
+        # urllib3 gives its wrapper the frames of the error inside.
         is_wrapping = inner is not None and isinstance(item, _WRAPPERS)
         if is_foreign(item) and not is_wrapping:
             context = item.__context__
             try:
                 raise item
             finally:
-                # Not what wraps it, which knows the request.
+                # Not the wrapper, which holds the request.
                 item.__context__ = context
 
 
 def _drop_frames(chain: Sequence[BaseException]) -> None:
-    """Take the frames from a chain of errors: tools that print variables would show the headers of the request."""
+    """Remove the frames from a chain of errors: tools that print variables would show the request's headers."""
     for error, inner in zip(chain, [*chain[1:], None], strict=True):
         error.__traceback__ = error.__context__ = None
         error.__cause__ = inner

@@ -1,4 +1,4 @@
-"""The way to end, from another thread, an operation that waits for the network."""
+"""End an operation that waits for the network, from another thread."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from oa_client._values.foreign import suppress
 
 
 class Interrupted(TransportError):  # noqa: N818 - never seen as an error
-    """The operation was ended by `Interrupt.fire()`; never seen by users but of a closed client."""
+    """`Interrupt.fire()` ended the operation; users see this only with a closed client."""
 
 
 class Interrupt:
     """
-    One operation's bell: `fire()`, from any thread, ends whatever it waits for and all that it tries after.
+    Ends one operation: after `fire()`, from any thread, all its waits end at once, current and later ones.
 
     Attributes:
         fired: whether `fire()` was called.
-        deadline: until when an answer has to be there, in seconds on the monotonic clock. A limit for each wait would
-            let a server go on for ever that sends a byte now and then.
+        deadline: when the answer must be complete, in seconds on the monotonic clock. With a limit for each wait, a
+            server could go on without end by sending a byte now and then.
     """
 
     def __init__(self) -> None:
-        # Re-entrant, since the garbage collector or a signal's handler may fire from anywhere.
+        # Re-entrant, because the garbage collector or a signal's handler may fire from anywhere.
         self._lock = threading.RLock()
-        # Nobody says `with self._changed`: that is written in Python, and if a signal's handler raises there, the lock
+        # Do not use `with self._changed`: that is written in Python, and if a signal's handler raises there, the lock
         # stays locked.
         self._changed = threading.Condition(self._lock)
         self._socket: Any = None
@@ -38,18 +38,18 @@ class Interrupt:
 
     @property
     def socket(self) -> Any:
-        """The socket that is in use, or None."""
+        """The socket in use, or None."""
         return self._socket
 
     def fire(self) -> None:
-        """End the operation. Does not wait for it; may be called again."""
+        """End the operation, without waiting for it; may be called again."""
         with self._lock:
             self.fired = True
             self._changed.notify_all()
             sock = self._socket
             if sock is not None:
                 self._shut.append(sock)
-        # Not under the lock: what is shut may have a lock of its own, whose holder is about to attach or detach it.
+        # Not under the lock: the socket may have its own lock, whose holder is about to attach or detach the socket.
         if sock is not None:
             _shut(sock)
 
@@ -59,19 +59,19 @@ class Interrupt:
             return self._changed.wait_for(lambda: self.fired, seconds)
 
     def attach(self, sock: Any) -> None:
-        """Say which socket the operation waits on from now."""
+        """Set the socket that the operation waits on from now on."""
         with self._lock:
             self._socket = sock
         if self.fired:
             self.fire()
 
     def detach(self) -> None:
-        """Say that the operation no longer uses a socket."""
+        """Note that the operation no longer uses a socket."""
         with self._lock:
             self._socket = None
 
     def has_shut(self, sock: Any) -> bool:
-        """Say that somebody else is to use a socket, and return whether it was shut down while the operation did."""
+        """Hand a socket over to somebody else, and return whether the operation's end has shut it down."""
         with self._lock:
             if self._socket is sock:
                 self._socket = None
@@ -79,8 +79,8 @@ class Interrupt:
 
 
 def _shut(sock: Any) -> None:
-    # Below TLS: SSLSocket.shutdown() would pull the TLS state from under the thread that reads. `socket` is an
-    # attribute of urllib3's SSLTransport, TLS within the TLS of a proxy.
+    # Below TLS: SSLSocket.shutdown() would remove the TLS state while another thread reads. urllib3's SSLTransport (TLS
+    # within the TLS of a proxy) has the attribute `socket`.
     below = sock if isinstance(sock, socket.socket) else getattr(sock, "socket", None)
     with suppress(OSError, TypeError):
         if below is None:

@@ -17,17 +17,17 @@ from oa_client._values.errors import ConfigurationError
 
 #: RFC 9110, section 5.1.
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-#: In the names of headers that are no standard's, and whose values are credentials all the same.
+#: Parts of names of non-standard headers whose values are credentials.
 _TELLING = re.compile("auth|key|password|secret|token", re.IGNORECASE)
 _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 def check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]:
     """
-    Return the headers of a user, to be added to each request.
+    Return the user's headers, checked, to be added to each request.
 
     Raises:
-        ConfigurationError: if one cannot be sent; it shows no value, nor a name that may hold one.
+        ConfigurationError: if one cannot be sent; the error shows no value, and no name that may hold one.
     """
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers must be a mapping of names to values, not {type(headers).__name__}")
@@ -41,21 +41,21 @@ def check_headers(headers: Mapping[str, str], target: Target) -> dict[str, str]:
             raise ConfigurationError(f"headers: the value of {name!r} is not a header value")
         if name.lower() in {known.lower() for known in target.credentials.headers}:
             raise ConfigurationError(
-                f"headers has {name!r}, which token=, cookies= or what oa_client.login() has kept sets: give one"
+                f"headers has {name!r}, which token=, cookies= or oa_client.login() sets too: give one"
             )
     return dict(headers)
 
 
 def choose(session: requests.Session, target: Target, proxy: str | None) -> dict[str, Any]:
     """
-    Return how to reach a server: the `proxies`, `verify` and `cert` of `requests.Session.send`.
+    Return the `proxies`, `verify` and `cert` of `requests.Session.send` for a server.
 
     Raises:
-        ConfigurationError: if the proxy is not a URL; it shows no password.
+        ConfigurationError: if the proxy is not a URL; the error shows no password.
     """
     given = {} if proxy is None else dict.fromkeys(("http", "https"), _check_proxy(proxy))
-    # Looking for proxies before each request costs more than the rest of it: the environment is read once.
-    # The session's authorities are named again, as requests would take the environment's before them.
+    # The environment is read once, because looking for proxies costs more than the rest of a request. The session's
+    # authorities are named again, because requests would prefer the environment's.
     settings = session.merge_environment_settings(target.base_url, dict(given), None, session.verify, None)
     if target.is_loopback or _is_excepted(target.base_url):
         settings["proxies"] = {**session.proxies, **given}
@@ -75,7 +75,7 @@ def _check_proxy(proxy: str) -> str:
 
 
 def _is_excepted(url: str) -> bool:
-    """Whether `$no_proxy` names an IPv6 address: requests knows neither networks of these nor brackets."""
+    """Return whether `$no_proxy` names an IPv6 address: requests knows neither IPv6 networks nor brackets."""
     try:
         address = ipaddress.IPv6Address(urlsplit(url).hostname or "")
     except ValueError:
@@ -85,7 +85,10 @@ def _is_excepted(url: str) -> bool:
 
 
 def _names(entry: str, address: ipaddress.IPv6Address, port: int | None) -> bool:
-    """Whether an entry is the address or a network with it: `fd00::1`, `[fd00::1]:80`, `fd00::/8` or `[fd00::]/8`."""
+    """
+    Return whether an entry is the address or a network around it: `fd00::1`, `[fd00::1]:80`, `fd00::/8` or
+    `[fd00::]/8`.
+    """
     if entry.startswith("["):
         inside, _, rest = entry[1:].partition("]")
         entry = f"{inside}{rest.removesuffix(f':{port}')}"
@@ -97,7 +100,7 @@ def _names(entry: str, address: ipaddress.IPv6Address, port: int | None) -> bool
 
 def secrets_in(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozenset[str]:
     """
-    Return the strings that no text may show, those of the credentials aside.
+    Return the strings that must never be shown, besides the credentials.
 
     Raises:
         ConfigurationError: if a proxy of the environment or the session is not a URL.
@@ -105,7 +108,7 @@ def secrets_in(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozen
     found: set[str] = set()
     for name, value in headers.items():
         if is_secret(name) or _TELLING.search(name):
-            # Behind "Bearer" or "Basic" there is what is secret.
+            # The secret follows "Bearer" or "Basic".
             found |= {value, value.rpartition(" ")[2], *(values_of(value) if name.lower() == "cookie" else ())}
     for name, proxy in proxies.items():
         if name == "no_proxy" or not proxy:
@@ -114,9 +117,9 @@ def secrets_in(headers: Mapping[str, str], proxies: Mapping[str, str]) -> frozen
             raise ConfigurationError("a proxy of the environment or the session has a space or a line break in it")
         try:
             parts = urlsplit(proxy)
-            # Where there is no password, the user may be a token.
+            # Without a password, the user may be a token.
             given = parts.password or parts.username or ""
-            # All of it too, since a short password is not looked for by itself.
+            # The whole of it too, because a short password alone is not hidden.
             found |= {given, unquote(given), parts.netloc.rpartition("@")[0]}
         except ValueError:
             raise ConfigurationError("a proxy of the environment or the session is not a URL") from None

@@ -32,30 +32,30 @@ from oa_client._wire.refusal import error_detail
 
 T = TypeVar("T")
 
-#: bytes; far above any answer but an event stream.
+#: bytes; far more than any answer has, except an event stream.
 ANSWER_LIMIT = 64 * 1024 * 1024
 
 _HEADERS = {"Accept": "application/json"}
-# Compressed events would come in lumps.
+# Compressed events would arrive in batches.
 _STREAM_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
 
 
 class _Signature(requests.auth.AuthBase):
-    """Signs a request; being there, it also keeps requests from looking into `.netrc`."""
+    """Signs a request; its presence also keeps requests from reading `.netrc`."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         for name, value in self._credentials.headers.items():
-            # Cookies that the server set (a load balancer's, say) go along.
+            # The request also carries cookies that the server has set, such as a load balancer's.
             others = request.headers.get(name) if name == "Cookie" else None
             request.headers[name] = add_to_header(value, others) if others else value
         return request
 
 
 class _Redirect(Exception):  # noqa: N818 - a way out
-    """Carries a redirect past requests, which would read its body, however long, to prepare a request."""
+    """Carries a redirect past requests, which would otherwise read its whole body to prepare the next request."""
 
     def __init__(self, response: requests.Response) -> None:
         super().__init__()
@@ -73,15 +73,14 @@ class Transport:
 
     Args:
         target: the server and the credentials.
-        headers: added to every request.
+        headers: added to each request.
         proxy: a URL, for http and https.
-        session: used as it is, neither changed nor closed; without our adapter a call in it can be woken only
-            once its response has begun, and what drips within a line of the answer's head or framing is bounded by
-            nothing.
+        session: the user's own, neither changed nor closed. Without our adapter, a call can be woken only after the
+            response has started, and no timeout covers a server that trickles headers.
 
     Attributes:
         target: as given.
-        secrets: takes credentials out of what the server says.
+        secrets: removes credentials from texts of the server.
     """
 
     def __init__(
@@ -106,7 +105,8 @@ class Transport:
         self._failures = Failures(target, self.secrets, self._headers)
         self._defaults = requests.utils.default_headers()
         self._defaults["User-Agent"] = f"oa-client/{version('oa-client')}"
-        # As requests wants it (IDNA, for example); made with the first call, as it may fail.
+        # The URL in the form that requests makes (with IDNA, for example); made with the first call, because it may
+        # fail.
         self._base_url = ""
         if self._owned is not None:
             self._owned.trust_env = False
@@ -118,9 +118,9 @@ class Transport:
 
     def send(self, call: Call[T], timeout: Timeout, interrupt: Interrupt) -> T:
         """
-        Send a call once, and return what its answer says: for an event stream, its body as it comes.
+        Send a call once, and return the result; for an event stream, its body as it comes.
 
-        The body is empty if the server says 204.
+        With a 204, the body is empty.
 
         Raises:
             APIError: if the server answers with an error.
@@ -129,7 +129,7 @@ class Transport:
             ConfigurationError: if the body is too long to send.
             Interrupted: if the interrupt is fired.
         """
-        # Of an event stream that goes on afterwards, if there is one.
+        # The body of an event stream that goes on after this call, if any.
         outer = interrupt.socket
         events: Body | None = None
         try:
@@ -203,7 +203,7 @@ class Transport:
         if interrupt.socket is None:
             interrupt.attach(_ForeignSocket(response))
         if self._owned is None:
-            # Our connections do it when they have sent the request.
+            # Our connections do this when they have sent the request.
             interrupt.deadline = math.inf if timeout.read is None else monotonic() + timeout.read
         return response
 
@@ -213,7 +213,7 @@ class Transport:
             headers["Content-Type"] = "application/json"
         session = self._owned
         if session is None:
-            # There may be anything in it that requests knows to merge.
+            # The session may hold anything that requests can merge.
             request = requests.Request(
                 call.method,
                 self.target.base_url + call.path,
@@ -223,7 +223,7 @@ class Transport:
                 auth=self._signature,
             )
             return self._session.prepare_request(request)
-        # It is known what there is in ours, and to have requests look for the rest takes a tenth of a call.
+        # Our session holds only what we know, and merging in requests takes a tenth of a call.
         prepared = requests.PreparedRequest()
         if not self._base_url:
             prepared.prepare_url(self.target.base_url, None)
@@ -248,7 +248,7 @@ class Transport:
                 if len(body) > ANSWER_LIMIT:
                     raise ProtocolError(self.secrets.hide(f"{call.path} answered with more than {ANSWER_LIMIT} bytes"))
                 if monotonic() > interrupt.deadline:
-                    # On somebody else's session nobody else looks.
+                    # On the user's own session, nothing else checks this.
                     raise TimeoutError
         except LINE_ERRORS as error:
             raise self._failures.translate(error, call, interrupt.fired)  # noqa: B904 - it has its cause
@@ -266,7 +266,7 @@ class Transport:
 
 
 class _ForeignSocket:
-    """What can be reached of the socket below a response of somebody else's session."""
+    """The reachable part of the socket below a response of the user's own session."""
 
     def __init__(self, response: requests.Response) -> None:
         self._raw = response.raw

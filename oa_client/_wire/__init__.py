@@ -1,1 +1,1 @@
-"""What both servers speak: every path, query and body, and how to read an answer."""
+"""The protocol of both servers: every path, query and body, and how to read an answer."""

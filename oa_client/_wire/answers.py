@@ -1,4 +1,4 @@
-"""How to read the answers of both servers, and how to write the ids that go to them."""
+"""Read the answers of both servers, and write the ids that go to them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from oa_client._values.plugin import Plugin
 from oa_client._values.question import is_id
 from oa_client._values.user import User
 
-NO_ANSWER = "there is no such answer of yours: a prompt, or somebody else's answer, takes no feedback"
-NO_PLUGIN = "the server could not get a plugin's configuration from that URL"
+NO_ANSWER = "most likely this is a prompt or another user's answer; only answers in your own chats take feedback"
+NO_PLUGIN = "the server most likely could not get a plugin's configuration from that URL"
 
 
 def ids(**ids: str | None) -> dict[str, Any]:
-    """Return ids by name, as they go into a query or a body."""
+    """Return ids by name, for a query or a body."""
     return {name: None if value is None else checked(value) for name, value in ids.items()}
 
 
@@ -28,14 +28,14 @@ def inferior(message_ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def checked(value: str) -> str:
-    """Return an id that goes to the server; those out of its lists and chats come as they are."""
+    """Return an id, checked before it goes to the server: ids in its lists and chats were not checked when read."""
     if not is_id(value):
         raise ProtocolError("the server's answer has an id that is empty, too long, only dots or not printable")
     return value
 
 
 def read_id(data: Any) -> str:
-    """Read the id of what was made."""
+    """Read the id of a new chat or message."""
     value = data.get("id") if isinstance(data, Mapping) else None
     if not isinstance(value, str):
         raise ProtocolError("the server's answer has no id: is this an Open-Assistant server?")
@@ -48,7 +48,7 @@ def list_query(after: str | None, before: str | None, include_hidden: bool) -> d
 
 
 def is_answer(data: Any, chat_id: str, message_id: str) -> bool:
-    """Whether what the server tells of, as JSON, can be an answer: it may leave out what says so."""
+    """Return whether a JSON object can be an answer; it may leave out the fields that say so."""
     told = data if isinstance(data, Mapping) else {}
     return (
         told.get("id") in (None, message_id)
@@ -58,10 +58,10 @@ def is_answer(data: Any, chat_id: str, message_id: str) -> bool:
 
 
 def read_answer(chat_id: str, message_id: str, data: Any) -> Message:
-    """Read the answer that was asked for."""
+    """Read an answer."""
     message = Message.from_json(data)
     if not is_answer(data, chat_id, message_id):
-        raise ProtocolError("the server told of another message than the answer that it was asked for")
+        raise ProtocolError("the server returned another message than the answer that the client asked for")
     return message
 
 
@@ -85,8 +85,8 @@ def read_models(data: Any) -> list[ModelInfo]:
     return [ModelInfo.from_json(item) for item in data]
 
 
-class NotSignedIn(Exception):  # noqa: N818 - the answer of a server, which is no error to it
-    """The website says that nobody is signed in, with a status of success."""
+class NotSignedIn(Exception):  # noqa: N818 - to the server it is not an error
+    """The website says, with a status of success, that nobody is signed in."""
 
 
 def read_user(data: Any) -> User:

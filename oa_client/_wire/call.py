@@ -11,7 +11,7 @@ from oa_client._values.errors import ConfigurationError
 
 T = TypeVar("T")
 
-#: Paths of the inference server that answer anybody.
+#: Paths of the inference server that need no credentials.
 _OPEN_PATHS = ("/auth/callback/", "/auth/providers", "/auth/trusted", "/configs/")
 
 
@@ -21,15 +21,15 @@ class Call(Generic[T]):
     One request, and how to read its answer.
 
     Attributes:
-        method: of HTTP.
+        method: the HTTP method.
         path: below the base URL.
         parse: makes the result from the JSON of the answer, which is None if the body is empty.
-        query: of the URL.
+        query: the query of the URL.
         body: sent as JSON; None sends no body at all.
-        body_limit: bytes; a longer body is refused before it is sent.
-        is_stream: whether the answer is an event stream, which is gone once it was read.
-        on_failure: what a bare 500 is likely to mean, where the server has no other words for it.
-        is_renewal: whether the answer is a User whose session cookies, which it sets, are the client's from then on.
+        body_limit: bytes; the client refuses to send a longer body.
+        is_stream: whether the answer is an event stream, which can be read only once.
+        on_failure: the likely meaning of a 500 without a reason.
+        is_renewal: whether the answer is a User and sets the session cookies that the client uses from then on.
     """
 
     method: str
@@ -44,10 +44,10 @@ class Call(Generic[T]):
 
     def encode(self) -> bytes | None:
         """
-        Return the body as it is sent.
+        Return the encoded body.
 
         Raises:
-            ConfigurationError: if it cannot be written as JSON, or is over the limit.
+            ConfigurationError: if it cannot be written as JSON, or is too long.
         """
         if self.body is None:
             return None
@@ -57,7 +57,7 @@ class Call(Generic[T]):
             raise ConfigurationError(f"an argument cannot be written as JSON: {error}") from error
         if self.body_limit is not None and len(data) >= self.body_limit:
             raise ConfigurationError(
-                f"the message is too long: {len(data)} bytes to send, and the server takes less than {self.body_limit}"
+                f"the message is too long: it has {len(data)} bytes, and the server takes less than {self.body_limit}"
             )
         return data
 
@@ -68,5 +68,5 @@ class Call(Generic[T]):
 
     @property
     def is_public(self) -> bool:
-        """Whether the server answers it to anybody, so that a success says nothing about credentials."""
+        """Whether the call needs no credentials, so that its success says nothing about them."""
         return self.path.startswith(_OPEN_PATHS)

@@ -34,7 +34,7 @@ from oa_client._wire.answers import (
 )
 from oa_client._wire.call import Call
 
-#: chats asked for at a time; this server lets its clients choose.
+#: chats on a page; this server lets its clients choose.
 PAGE_SIZE = 100
 
 
@@ -107,15 +107,15 @@ class Inference:
         )
 
     def delete_account(self) -> Call[None]:
-        # Without the slash it is a redirect to this.
+        # Without the slash the server redirects here.
         return Call("DELETE", "/account/", ignore_body)
 
 
 def debug_login(username: str) -> Call[str]:
     """
-    Log in to an inference server by a name alone, where that is allowed; the access token.
+    Log in to an inference server that allows it by a name alone; returns the access token.
 
-    This is where its login page leads to, by a redirect to an address out of the server's own settings.
+    Its login page redirects here, but to the address in the server's own settings.
     """
     return Call("GET", "/auth/callback/debug", read_access_token, {"code": username})
 
@@ -126,7 +126,7 @@ def list_providers() -> Call[list[str]]:
 
 
 def register() -> Call[None]:
-    """Make the user of a trusted client on an inference server, if there is none."""
+    """Make the user of a trusted client on an inference server, unless it exists."""
     return Call("POST", "/auth/trusted", ignore_body)
 
 

@@ -1,4 +1,4 @@
-"""What an answer that is not a success means, and what to do about it."""
+"""Explain answers that are not a success, and say what to do."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _ERROR_CLASSES: dict[int, type[APIError]] = {
 }
 
 
-#: What an inference server says of an access token that it has given out, and that is too old now.
+#: The inference server's words for an access token that has expired.
 TOKEN_EXPIRED = "Token expired"  # noqa: S105 - words
 
 
 def advice(status: int, surface: Surface, is_signed: bool, detail: Any = "", has_worked: bool = False) -> str:
     """
-    Return what to do about an HTTP status; "" if there is nothing to say.
+    Return advice about an HTTP status, or "".
 
     Args:
-        status: of the answer.
-        surface: of the server.
+        status: the status of the answer.
+        surface: the surface of the server.
         is_signed: whether credentials were sent.
         detail: the server's explanation.
-        has_worked: whether it has taken the credentials before.
+        has_worked: whether the server has accepted the credentials before.
     """
     if surface.name == Inference.name and isinstance(detail, str):
         if has_worked and detail == "Invalid token":
@@ -51,7 +51,7 @@ def advice(status: int, surface: Surface, is_signed: bool, detail: Any = "", has
     if surface.name == Website.name:
         if status in (401, 403, 404) and not is_signed:
             return (
-                "no credentials are given, so this was sent as to a website: pass cookies= (or $OA_COOKIE) for one, "
+                "no credentials are given, so the client took it for a website: pass cookies= (or $OA_COOKIE) for one, "
                 f"token= (or $OA_TOKEN) for an inference server, or sign in with {_LOGIN}"
             )
         if status in (401, 403):
@@ -65,22 +65,22 @@ def advice(status: int, surface: Surface, is_signed: bool, detail: Any = "", has
                 f"also be another site's: {_NEW_COOKIE}"
             )
         if status == 404:
-            return f"{_ADVICE[404]}; and a site whose chat is switched off has nothing at all"
+            return f"{_ADVICE[404]}; a site with its chat switched off answers this to every call"
     return _ADVICE.get(status, "")
 
 
 _LOGIN = "oa_client.login() or the command `oa-client login URL`"
 _NEW_TOKEN = f"log in again, and pass the new token as token=, in $OA_TOKEN or to {_LOGIN}"
 _NEW_COOKIE = f"pass a fresh session cookie as cookies=, in $OA_COOKIE or to {_LOGIN}"
-#: What an inference server explains, whatever the status.
+#: Advice by the inference server's explanation, whatever the status.
 _ADVICE_ON_DETAIL = {
-    TOKEN_EXPIRED: f"the token was good and is too old: {_NEW_TOKEN}",
+    TOKEN_EXPIRED: f"the token has expired: {_NEW_TOKEN}",
     "Invalid token": (
         "the server does not know the token: pass a whole access token of this very server as token=, in $OA_TOKEN or "
         f"to {_LOGIN}"
     ),
     "Invalid token type": (
-        "this is a refresh token, which signs nothing: pass the access token that came with it as token=, in $OA_TOKEN "
+        "this is a refresh token, not an access token: pass the access token that came with it as token=, in $OA_TOKEN "
         f"or to {_LOGIN}"
     ),
     "Not authenticated": (
@@ -95,7 +95,7 @@ _ADVICE_ON_DETAIL = {
 _ADVICE = {
     401: f"the token is wrong or has expired: {_NEW_TOKEN}",
     403: f"the server did not see valid credentials: pass an access token as token=, in $OA_TOKEN or to {_LOGIN}",
-    404: "there is no such thing here, or it is another user's; check base_url too",
+    404: "this does not exist on the server, or it is another user's; check base_url too",
     413: "shorten the message, or start a new chat",
     422: "see Client.list_models() for the models and their sampling values, `oa-client models` for their names",
     429: "wait before asking again",

@@ -1,9 +1,9 @@
 """
-From the bytes of an event stream to the data of its events, with sseclient-py.
+Turn the bytes of an event stream into events, with sseclient-py.
 
-sseclient-py is given whole events only, with LF line ends, valid UTF-8 and no byte order mark. Left alone it delivers
-an event that the end of the stream cut off, loses the first after a byte order mark, joins two that a bare LF and a
-CRLF part, stops at invalid UTF-8, and takes quadratic time over a long line that comes in small pieces.
+sseclient-py gets only whole events, with LF line ends, valid UTF-8 and no byte order mark. Otherwise it would deliver
+an event that the end of the stream cut off, lose the first event after a byte order mark, join two events that a bare
+LF and a CRLF separate, stop at invalid UTF-8, and take quadratic time for a long line in small pieces.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from oa_client._values.errors import ProtocolError
 
 #: bytes; the final event of an answer of a million tokens has 5 million.
 EVENT_LIMIT = 64 * 1024 * 1024
-#: lines of one event, without comments; those of Open-Assistant have one. sseclient-py takes quadratic time over them.
+#: lines of one event, without comments; Open-Assistant sends one. sseclient-py takes quadratic time for them.
 LINE_LIMIT = 100
 
 
 class EventCutter:
     """
-    Cuts a byte stream, however it is cut up, behind whole events.
+    Split a byte stream, in whatever pieces it comes, after whole events.
 
     Attributes:
-        is_empty: whether it holds nothing that is yet to be completed. False before the first piece, where a byte order
-            mark may stand.
+        is_empty: whether it holds no part of an event. False before the first piece, which may begin with a byte order
+            mark.
     """
 
     def __init__(self) -> None:
-        # Not a list: pieces of a few bytes each would take many times the memory that is counted.
+        # Not a list: many pieces of a few bytes would take far more memory than is counted.
         self._held = bytearray()
         self._tail = b""
         self._at_start = True
@@ -40,7 +40,7 @@ class EventCutter:
 
     def feed(self, piece: bytes) -> bytes:
         """
-        Take a piece of the stream and return the events that it completes, b"" if none.
+        Take a piece of the stream and return the events that it completes, or b"".
 
         Raises:
             ProtocolError: if an event is longer than `EVENT_LIMIT` bytes.
@@ -54,7 +54,7 @@ class EventCutter:
             piece = piece.removeprefix(codecs.BOM_UTF8)
         self._held += piece
         self.is_empty = False
-        # Only what is new can complete an event; the rest was looked at before.
+        # Only new bytes can complete an event.
         seam = self._tail + piece
         self._tail = seam[-2:]
         cut = _behind_last_blank(seam)
@@ -77,12 +77,12 @@ class EventCutter:
 
 def _behind_last_blank(text: bytes) -> int:
     """
-    Return where the last blank line is over, 0 if there is none.
+    Return the position after the last blank line, or 0.
 
-    If its CR turns out to be half of a CRLF, the LF stands before the next event, where a blank line does nothing.
+    If its CR is half of a CRLF, the LF comes before the next event, where a blank line does nothing.
     """
     place = 0
-    # The usual one first: the others are then looked for behind it alone.
+    # The usual line end first, so that the others are looked for only after it.
     for blank in (b"\n\r\n", b"\n\n", b"\r\r\n", b"\n\r", b"\r\r"):
         found = text.rfind(blank, max(0, place - len(blank) + 1))
         if found >= 0:
@@ -91,13 +91,13 @@ def _behind_last_blank(text: bytes) -> int:
 
 
 def _first_lines(events: bytes) -> int:
-    """Return how many lines the first event has; the others came in one piece, which bounds them."""
+    """Return how many lines the first event has; the others came in one piece, whose size limits them."""
     end = events.find(b"\n\n")
     return events.count(b"\n", 0, end) if end > LINE_LIMIT else 0
 
 
 def _clean(events: bytes) -> bytes:
-    """Return whole events with LF line ends and in valid UTF-8."""
+    """Return whole events with LF line ends and valid UTF-8."""
     events = events.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return events if events.isascii() else events.decode("utf-8", "replace").encode()
 
@@ -107,7 +107,7 @@ class ServerSentEvent(Protocol):
     An event of the stream.
 
     Attributes:
-        event: its name; "message" where the stream gives none, as the data events of Open-Assistant.
+        event: its name; "message" if the stream gives none, as with the data events of Open-Assistant.
         data: its text.
     """
 
@@ -116,16 +116,16 @@ class ServerSentEvent(Protocol):
 
 
 class EventReader:
-    """Reads the events of a stream, however it is cut up; one that its end cuts off is never read, nor are comments."""
+    """Read the events of a stream, in whatever pieces it comes; skip comments, and an event that the end cuts off."""
 
     def __init__(self) -> None:
         self._cutter = EventCutter()
         self._whole: list[bytes] = []
-        self._parser = sseclient.SSEClient(self._whole)  # type: ignore[arg-type]  # it is iterated anew for each piece
+        self._parser = sseclient.SSEClient(self._whole)  # type: ignore[arg-type]  # iterated again for each piece
 
     def feed(self, piece: bytes) -> Iterator[ServerSentEvent]:
         """
-        Take a piece of the stream and return the events that it completes, to be read before the next call.
+        Take a piece of the stream and return the events that it completes; read them before the next call.
 
         Raises:
             ProtocolError: if an event is longer than `EVENT_LIMIT` bytes, or has more than `LINE_LIMIT` lines.
@@ -135,7 +135,7 @@ class EventReader:
         return events
 
     def _cut(self, piece: bytes) -> bytes:
-        # The usual case: one whole event, or several, and nothing before.
+        # The usual case: one or more whole events, and nothing before.
         if self._cutter.is_empty and piece.endswith(b"\r\n\r\n"):
             events = piece.replace(b"\r\n", b"\n")
             if events.isascii() and b"\r" not in events:

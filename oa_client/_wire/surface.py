@@ -1,4 +1,4 @@
-"""The calls that both servers take, whatever their paths are."""
+"""The calls that both servers take, whatever their paths."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from oa_client._values.user import User
 from oa_client._wire.call import Call
 
 DEFAULT_MODEL = "OA_SFT_Llama_30B_6"
-#: States of an answer that has left the server's queue, so that deleting its chat harms nobody: the server notices a
-#: timeout only when a worker takes the message off the queue.
+#: States of an answer that has left the server's queue, so that deleting its chat harms nobody. A timeout is among
+#: them: the server notices it only when a worker takes the message off the queue.
 DELETABLE_STATES = frozenset({"complete", "aborted_by_worker", "timeout"})
-#: States that an answer never leaves. A cancelled one stays in the queue until a worker comes to it.
+#: States that an answer never leaves. A cancelled answer stays in the queue until a worker comes to it.
 FINAL_STATES = DELETABLE_STATES | {"cancelled"}
 _SOME_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class Surface(Protocol):
-    """One of the two servers that speak the protocol: the same calls, at other places."""
+    """One of the two servers of the protocol: the same calls, with paths of its own."""
 
     name: str
 
     def create_chat(self) -> Call[str]:
-        """Make a chat; its id."""
+        """Make a chat; returns its id."""
 
     def list_chats(self, after: str | None, before: str | None, include_hidden: bool) -> Call[ChatPage]:
-        """Read a page of the list of chats, after or before a cursor; not both."""
+        """Read a page of the list of chats, after or before a cursor, not both."""
 
     def get_chat(self, chat_id: str) -> Call[Transcript]:
-        """Read a chat; its messages, in no order."""
+        """Read a chat; returns it with its messages, in no order."""
 
     def probe(self) -> Call[None] | None:
-        """What fails while the server is in trouble, if `get_chat` may then say 404; None if 404 means what it says."""
+        """Return a call that fails while the server is in trouble, if `get_chat` may then say 404; otherwise None."""
 
     def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
         """Change `title`, `hidden`, `allow_data_use` or `active_thread_tail_message_id`."""
@@ -48,10 +48,10 @@ class Surface(Protocol):
         """Delete a chat."""
 
     def post_prompt(self, chat_id: str, parent_id: str | None, content: str) -> Call[str]:
-        """Add a prompter message; its id."""
+        """Add a prompter message; returns its id."""
 
     def post_assistant(self, chat_id: str, parent_id: str, question: Question) -> Call[str]:
-        """Ask for an answer; the id of the assistant message, which is then pending."""
+        """Ask for an answer; returns the id of the pending assistant message."""
 
     def get_message(self, chat_id: str, message_id: str) -> Call[Message]:
         """Read an assistant message."""
@@ -66,7 +66,7 @@ class Surface(Protocol):
         """Report a message: spam, offensive or feedback."""
 
     def open_events(self, chat_id: str, message_id: str) -> Call[Any]:
-        """Open the event stream of an assistant message; its body."""
+        """Open the event stream of an assistant message; returns its body."""
 
     def list_models(self) -> Call[list[ModelInfo]]:
         """List the models."""
@@ -75,24 +75,24 @@ class Surface(Protocol):
         """List the plugins that the server offers."""
 
     def get_plugin(self, url: str) -> Call[Plugin]:
-        """Have the server look a plugin up."""
+        """Let the server look up a plugin."""
 
     def whoami(self) -> Call[User]:
-        """Tell who is signed in."""
+        """Read the user who is signed in."""
 
     def refresh(self) -> Call[User]:
-        """Renew the session, and tell who is signed in."""
+        """Renew the session, and read its user."""
 
     def delete_account(self) -> Call[None]:
-        """Delete the account of who is signed in."""
+        """Delete the account of the user who is signed in."""
 
 
 def check_size(surface: Surface, question: Question) -> None:
     """
-    Find out before anything is sent whether a question is too long to send.
+    Check, before anything is sent, that a question is not too long to send.
 
     Raises:
-        ConfigurationError: if it is.
+        ConfigurationError: if it is too long.
     """
     surface.post_prompt(_SOME_ID, None, question.prompt).encode()
     surface.post_assistant(_SOME_ID, _SOME_ID, question).encode()
@@ -100,10 +100,10 @@ def check_size(surface: Surface, question: Question) -> None:
 
 def is_gone(surface: Surface, chat_id: str, send: Callable[[Call[Any]], object]) -> bool:
     """
-    Ask whether a chat was deleted: a message of one that was cannot be told from a server in trouble.
+    Return whether a chat was deleted: reading a message of a deleted chat fails as if the server were in trouble.
 
     Raises:
-        OAError: what `send` raises if the server is in trouble.
+        OAError: from `send`, if the server is in trouble.
     """
     probe = surface.probe()
     if probe is not None:

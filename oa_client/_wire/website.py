@@ -32,7 +32,7 @@ from oa_client._wire.answers import (
 )
 from oa_client._wire.call import Call
 
-#: bytes; the website's server refuses more, and then fails the next request of anybody.
+#: bytes; the website's server refuses a longer body, and then fails the next request, whoever sends it.
 WEBSITE_BODY_LIMIT = 1024 * 1024
 
 
@@ -51,7 +51,7 @@ class Website:
         return Call("GET", "/api/chat", read_chat, ids(chat_id=chat_id))
 
     def probe(self) -> Call[None] | None:
-        # The list of chats. Of one chat the website says 404, whatever the trouble is with the server behind it.
+        # The list of chats: for one chat the website says 404, whatever the trouble with the server behind it.
         return Call("GET", "/api/chat", ignore_body)
 
     def update_chat(self, chat_id: str, **changes: Any) -> Call[None]:
@@ -111,7 +111,7 @@ class Website:
 
 
 class OriginalWebsite(Website):
-    """The website as the gpt4free provider calls it: the events by POST, which the website takes as well."""
+    """The website as the gpt4free provider calls it: it reads the events by POST, which the website takes too."""
 
     def open_events(self, chat_id: str, message_id: str) -> Call[Any]:
         return replace(super().open_events(chat_id, message_id), method="POST")
