@@ -1,5 +1,5 @@
 """
-A faithful Open-Assistant on your own machine, to try the client on and to test against.
+A faithful Open-Assistant on your own machine, for trying the client and for tests.
 
     from oa_client import Client
     from oa_client.local import LocalServer
@@ -7,8 +7,7 @@ A faithful Open-Assistant on your own machine, to try the client on and to test 
     with LocalServer(backend="lorem") as server, Client(server.url, token=server.token) as client:
         print(client.ask("Hello"))
 
-It speaks both dialects of the real server on one address, and imports nothing of the client: a
-double that shared the client's constants could only agree with its mistakes.
+It is both real servers at one address. It imports nothing from the client, so it does not share the client's mistakes.
 """
 
 from oa_client.local._errors import LocalServerError

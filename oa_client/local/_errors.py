@@ -1,4 +1,4 @@
-"""The one error of the local server."""
+"""The error of the local server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ INSTALL = "pip install 'oa-client[local]'"
 
 class LocalServerError(RuntimeError):
     """
-    The local server, or the model behind it, cannot be had.
+    The local server or its model cannot be used.
 
-    Its text says what to do: install the extra, fetch the model, or close what is in the way.
+    Its text says what to do: for example install the extra, or download the model.
     """

@@ -1,4 +1,4 @@
-"""What the people who ran the real server could set, as far as a client notices it."""
+"""Those settings of the real server that a client notices."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Settings:
     Attributes:
         message_max_length: characters of a prompt; more are refused with 413. None for no limit.
         chat_max_messages: messages of a chat, prompts and answers; more are refused with 413.
-        rate_limit: how many answers a user may ask for in how many seconds; None for no limit, where
-            the real server has `(20, 600)`, which would surprise on one's own machine. It is shown as
-            there: a plain 500, for a minute longer than is said, counting requests that fail too.
-        work_queue_max_size: answers that may wait for a model; for more there is 503, and an answer that stays
-            pending and is never written. None for no limit.
-        message_queue_expire: seconds after its last token that an answer's unread events are kept,
-            and after which the place of a waiting one is forgotten.
-        assistant_message_timeout: seconds that an answer may wait to be begun, else it ends with the
-            error "Timeout"; 0 for no limit.
+        rate_limit: how many answers a user may ask for in how many seconds; None for no limit. The real server has
+            `(20, 600)`, which would surprise on your own machine. As there, the limit shows as a plain 500, lasts a
+            minute longer than it says, and counts failed requests too.
+        work_queue_max_size: answers that may wait for a model; one more gets a 503, stays pending and is never written.
+            None for no limit.
+        message_queue_expire: seconds that an answer's unread events are kept after its last token, and that the place
+            of a waiting answer is remembered.
+        assistant_message_timeout: seconds that an answer may wait in the queue before it ends with the error "Timeout";
+            0 for no limit.
         pending_event_interval: seconds between two pending events, until the first token.
-        ping_interval: seconds between two comments in a stream, whatever else flows.
-        allowed_model_config_names: the models that are listed and may be asked; None for all there are.
-        access_token_minutes: how long the access tokens of those who sign in are good for.
-        refresh_token_minutes: likewise for refresh tokens, which are good for nothing there or here.
+        ping_interval: seconds between two comments in a stream, whatever else is sent.
+        allowed_model_config_names: the models that are listed and may be asked; None for all.
+        access_token_minutes: how long access tokens are valid.
+        refresh_token_minutes: how long refresh tokens are valid; neither server accepts them for anything.
 
     Raises:
-        ValueError: if a time is negative or no number, an interval is 0, or a limit is below 1.
+        ValueError: if a time is negative or not a number, an interval is 0, or a limit is below 1.
     """
 
     message_max_length: int | None = None
@@ -58,7 +58,7 @@ class Settings:
         }
         for name, limit in limits.items():
             if limit is not None and limit < 1:
-                raise ValueError(f"{name} cannot be {limit}: it is at least 1, or None")
+                raise ValueError(f"{name} must be 1 or more, or None, not {limit}")
         spans = {
             "rate_limit": seconds,
             "message_queue_expire": self.message_queue_expire,
@@ -70,8 +70,8 @@ class Settings:
         }
         for name, span in spans.items():
             if math.isnan(span) or span < 0:
-                raise ValueError(f"{name} cannot be {span}: it is a time")
+                raise ValueError(f"{name} must be a time, 0 or more, not {span}")
         if not (self.pending_event_interval and self.ping_interval):
-            raise ValueError("pending_event_interval and ping_interval cannot be 0")
+            raise ValueError("pending_event_interval and ping_interval must be above 0")
         if isinstance(self.allowed_model_config_names, str):
-            raise ValueError("allowed_model_config_names is a collection of names, not one name")
+            raise ValueError("allowed_model_config_names must be a collection of names, not one name")

@@ -172,7 +172,7 @@ def test_a_name_of_ours_is_not_taken_over(installed: Distribution) -> None:
         ),
         pytest.param("1 / 0", "bad:Bad", "ZeroDivisionError: division by zero; update or uninstall", id="raises"),
         pytest.param("", "bad:Bad", "AttributeError.*'Bad'", id="no such name"),
-        pytest.param("Bad = 5", "bad:Bad", "'bad' of the distribution bad is no class or function", id="no class"),
+        pytest.param("Bad = 5", "bad:Bad", "'bad' of the distribution bad is not a class or function", id="no class"),
         pytest.param("Bad = 5", "bad.5", "'bad' of the distribution bad cannot be imported", id="no entry point"),
     ],
 )
@@ -187,14 +187,14 @@ def test_two_plug_ins_of_one_name(installed: Distribution) -> None:
     """Neither is taken; both are named."""
     installed.add("one", example(), shout="one:Shout")
     installed.add("two", example(), shout="two:Shout")
-    with pytest.raises(LocalServerError, match="'shout' is brought by the distribution one and the distribution two"):
+    with pytest.raises(LocalServerError, match="'shout' comes with the distribution one and the distribution two"):
         LocalServer("shout")
 
 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        pytest.param("def make():\n    raise OSError('no GPU')", "cannot be had: OSError: no GPU", id="fails"),
+        pytest.param("def make():\n    raise OSError('no GPU')", "cannot start: OSError: no GPU", id="fails"),
         pytest.param("def make():\n    return None", "NoneType has no name, no description, no slots", id="nothing"),
         pytest.param("def make():\n    return []", "it has no model", id="no model"),
         pytest.param("def make():\n    Shout.slots = 0\n    return Shout()", "slots are 0", id="no slots"),

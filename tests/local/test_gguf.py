@@ -78,7 +78,7 @@ def test_no_file_at_all(tmp_path: Path) -> None:
         read_header(tmp_path / "nothing.gguf")
     with pytest.raises(LocalServerError, match=r"is a folder: name the \.gguf file in it"):
         read_header(tmp_path)
-    with pytest.raises(LocalServerError, match="is no ordinary file"):
+    with pytest.raises(LocalServerError, match="is not an ordinary file"):
         read_header(Path(os.devnull))
 
 

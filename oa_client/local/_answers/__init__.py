@@ -1,1 +1,1 @@
-"""How an answer comes about: the rules, the queue, the work, its events."""
+"""How an answer is made: the rules, the queue, the work, its events."""

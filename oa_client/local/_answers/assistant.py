@@ -1,4 +1,4 @@
-"""What Open-Assistant does, whichever of its two surfaces is asked."""
+"""The behaviour of Open-Assistant behind both surfaces."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from oa_client.local._surfaces.fields import read_body
 from oa_client.local._surfaces.refusals import BUSY, NOT_COMPLETE, BreakdownError, RefusalError
 
 MODEL_LIMITS = {"max_input_length": 1024, "max_total_length": 1792, "quantized": False}
-"""What the real server tells of `OA_SFT_Llama_30B_6`; no model here is bound by it."""
+"""The real server's description of `OA_SFT_Llama_30B_6`; it does not limit the models here."""
 
 
 class Assistant:
     """
     The chats of all users, and the answers in them.
 
-    For one thread only, the event loop's. To everybody but its user a chat does not exist. Every
-    method can raise `RefusalError` and `BreakdownError` where the real server refuses or stumbles.
+    Only the event loop's thread may use it. A chat exists only for its user. Every method can raise `RefusalError`
+    where the real server refuses, and `BreakdownError` where it crashes.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Assistant:
         return self._store.create_chat(user_id)
 
     def chat(self, user_id: str, chat_id: str) -> Chat:
-        """The user's chat with this id."""
+        """Return the user's chat with this id."""
         if (chat := self._store.chat(user_id, chat_id)) is None:
             raise RefusalError(404, "Chat not found")
         return chat
@@ -66,10 +66,10 @@ class Assistant:
         self, user_id: str, *, limit: int, after: str | None, before: str | None, include_hidden: bool
     ) -> dict[str, Any]:
         """
-        One page of the user's chats, the newest first, with the cursors of its neighbours.
+        Return a page of the user's chats, the newest first, with the cursors of its neighbours.
 
-        Cursors are chat ids in base64. Past either end the page is empty and the cursor comes back as
-        that of the other direction.
+        Cursors are chat ids in base64. Past either end the page is empty, and the given cursor becomes that of the
+        other direction.
         """
         if after and before:
             raise RefusalError(400, "Cannot specify both after and before.")
@@ -91,12 +91,12 @@ class Assistant:
         }
 
     def chat_json(self, user_id: str, chat_id: str) -> dict[str, Any]:
-        """The user's chat with this id, and its messages."""
+        """Return the user's chat with this id, and its messages."""
         chat = self.chat(user_id, chat_id)
         return chat.to_json(self._store.messages(chat.id))
 
     def update_chat(self, user_id: str, chat_id: str, body: Any) -> None:
-        """Change what the body names; null changes nothing."""
+        """Change the fields that the body names; null changes nothing."""
         changes = read_body(body, CHAT_CHANGES)
         if (chat := self._store.chat(user_id, chat_id)) is None:
             raise BreakdownError(empty=True)
@@ -104,9 +104,9 @@ class Assistant:
 
     def delete_chat(self, user_id: str, chat_id: str) -> None:
         """
-        Delete the chat, and stop what is being written in it within one token.
+        Delete the chat, and stop its answers within one token.
 
-        Whoever reads those answers hears nothing more, not even the end.
+        Readers of those answers get nothing more, not even the end.
         """
         chat = self.chat(user_id, chat_id)
         messages = self._store.messages(chat.id)
@@ -115,7 +115,7 @@ class Assistant:
             self.workers.drop(message.id)
 
     def post_prompt(self, user_id: str, chat_id: str, body: Any) -> Message:
-        """Add what the user says to a chat."""
+        """Add a prompt to a chat."""
         prompt = read_body(body, PROMPT)
         most = self._settings.message_max_length
         if most is not None and len(prompt["content"]) > most:
@@ -137,11 +137,10 @@ class Assistant:
 
     def post_answer(self, user_id: str, body: Any) -> Message:
         """
-        Have a prompt answered. Only the prompt's id says in which chat.
+        Ask for an answer to a prompt, whose id alone determines the chat.
 
-        The user's answers still waiting to other prompts, in any chat, are cancelled, even if this
-        one then fails; those who read them are told nothing. With too many in the queue this one
-        stays in the chat, and is never written.
+        This cancels the user's other waiting answers, in any chat, even if this one then fails; their readers get no
+        event. If the queue is full, this answer stays in the chat, and is never written.
         """
         request = read_body(body, ANSWER)
         self._models.check(request["model_config_name"])
@@ -168,7 +167,7 @@ class Assistant:
         return self._own_answer(user_id, message_id)
 
     def message(self, user_id: str, chat_id: str, message_id: str) -> Message:
-        """One message of a chat."""
+        """Return one message of a chat."""
         message = self._store.message(message_id)
         if message is None or message.chat_id != chat_id or message.user_id != user_id:
             raise BreakdownError(empty=False)
@@ -184,9 +183,9 @@ class Assistant:
 
     def evaluate(self, user_id: str, message_id: str, body: Any) -> None:
         """
-        Say which messages are worse than this one; of which role they are, and whether they exist, is not asked.
+        Say which messages are worse than this one, without checking that they exist and are answers.
 
-        It is kept for those who run the server, and cannot be read again.
+        The server stores this, but gives it to nobody.
         """
         evaluation = read_body(body, EVALUATION)
         message = self._own_message(user_id, message_id)
@@ -198,14 +197,14 @@ class Assistant:
         self._store.add_report(self._own_answer(user_id, message_id), report["report_type"], report["reason"])
 
     def job(self, user_id: str, chat_id: str, message_id: str) -> Job | None:
-        """The job whose events can be read; None when the answer is finished, read or not."""
+        """Return the job whose events can be read; None when the answer is finished, read or not."""
         message = self.message(user_id, chat_id, message_id)
         if message.role != "assistant":
             raise RefusalError(400, "Only assistant messages can be streamed.")
         return None if message.state in FINISHED else self.workers.job(message_id, self._backend(message))
 
     def _own_message(self, user_id: str, message_id: str) -> Message:
-        """A message of the user, in whatever chat."""
+        """Return a message of the user, from any chat."""
         message = self._store.message(message_id)
         if message is None or message.user_id != user_id:
             raise BreakdownError(empty=True)
@@ -218,13 +217,13 @@ class Assistant:
         return message
 
     def _check_room(self, chat_id: str) -> None:
-        """Make sure that a chat may have one more message."""
+        """Check that a chat may have one more message."""
         most = self._settings.chat_max_messages
         if most is not None and self._store.count_messages(chat_id) >= most:
             raise RefusalError(413, "Maximum number of messages reached for this chat")
 
     def _submit(self, answer: Message) -> None:
-        """Put an answer into the queue, with what it was asked for."""
+        """Put an answer into the queue, with its parameters."""
         asked = answer.work_parameters or {}
         messages = self._conversation(self._store.thread(answer)[:-1], asked)
         plugin = self._plugins.chosen(asked["plugins"])
@@ -234,7 +233,7 @@ class Assistant:
         )
 
     def _backend(self, answer: Message) -> Backend:
-        """The backend that is to write an answer, or was."""
+        """Return the backend that writes an answer, or wrote it."""
         asked = answer.work_parameters or {}
         return self._models.backend(asked["model_config"]["model_id"])
 
@@ -252,7 +251,7 @@ class Assistant:
         }
 
     def _conversation(self, thread: Sequence[Message], request: Mapping[str, Any]) -> list[dict[str, str]]:
-        """What the model is asked: the system text, then the thread from its root to the prompt."""
+        """Return the messages for the model: the system text, then the thread from its root to the prompt."""
         system = [request["system_prompt"]]
         if profile := request["user_profile"]:
             system.append(f"About the user: {profile}")
@@ -271,7 +270,7 @@ def _to_cursor(chat_id: str) -> str:
 
 
 def _from_cursor(cursor: str) -> str:
-    """The chat id in a cursor. As on the real server, what is not base64 at all is skipped over."""
+    """Return the chat id in a cursor. As on the real server, characters that are not base64 are skipped."""
     try:
         return base64.b64decode(cursor).decode()
     except ValueError:

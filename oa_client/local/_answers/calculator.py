@@ -1,4 +1,4 @@
-"""Arithmetic: where it stands in a text, and what it comes to."""
+"""Find arithmetic in a text, and work it out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 MOST_CHARACTERS = 200  # of one expression
-MOST_TEXT = 10_000  # characters that are looked through for arithmetic
+MOST_TEXT = 10_000  # characters that are searched for arithmetic
 MOST_BITS = 1000  # of a number; a float holds 1023
 
 SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "^": "**"})  # noqa: RUF001 - as people write them
@@ -27,12 +27,12 @@ OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = 
 
 def find_expressions(text: str) -> Iterator[str]:
     """
-    Yield what is arithmetic in a text, as it stands there: two numbers with a sign between, at least.
+    Yield the pieces of arithmetic in a text, unchanged: at least two numbers with a sign between.
 
-    Only the first `MOST_TEXT` characters are looked through.
+    Only the first `MOST_TEXT` characters are searched.
     """
     for passage in PASSAGE.findall(text[:MOST_TEXT]):
-        # One bracket too many is that of the sentence around it.
+        # A bracket too many belongs to the sentence around.
         for expression in (passage.strip(" \t."), passage.strip(" \t.()")):
             if isinstance(_parse(expression), ast.BinOp):
                 yield expression
@@ -41,7 +41,7 @@ def find_expressions(text: str) -> Iterator[str]:
 
 def evaluate(expression: str) -> str:
     """
-    Work out an expression of numbers, `+ - * / % ^` and brackets; twelve digits if it does not come out even.
+    Work out an expression of numbers, `+ - * / % ^` and brackets, to at most twelve digits.
 
     Raises:
         ValueError: if it is something else, or longer than `MOST_CHARACTERS`.
@@ -69,7 +69,7 @@ def _is_arithmetic(node: ast.expr) -> bool:
             return type(op) in OPERATORS and _is_arithmetic(left) and _is_arithmetic(right)
         case ast.UnaryOp(operand=operand):
             return _is_arithmetic(operand)
-    # Three dots are a constant of Python's too.
+    # Three dots are a constant in Python too.
     return isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
 
 
@@ -94,7 +94,7 @@ def _operate(op: ast.operator, left: Fraction, right: Fraction) -> Fraction:
             raise OverflowError("too large a number")
     try:
         return Fraction(OPERATORS[type(op)](left, right))
-    except ZeroDivisionError:  # whose own words are those of fractions
+    except ZeroDivisionError:  # Python's own message speaks of fractions
         raise ZeroDivisionError("division by zero") from None
 
 

@@ -17,13 +17,13 @@ from oa_client.local._answers.work import ClosedError, Workers
 
 class EventStream(EventSourceResponse):
     """
-    A stream of ready-made events, ended by the server that it belongs to and by no other.
+    A stream of ready-made events, which only its own server ends.
 
     Args:
-        events: what is sent.
-        ping: seconds between two comments, whatever else flows.
-        headers: of the answer, beside those of every event stream.
-        ended: called when it is over, or its reader has left.
+        events: the events to send.
+        ping: seconds between two comments, whatever else is sent.
+        headers: headers of the answer, besides those of every event stream.
+        ended: called when the stream is over, or its reader has left.
     """
 
     def __init__(
@@ -45,23 +45,22 @@ class EventStream(EventSourceResponse):
 
     @staticmethod
     async def _listen_for_exit_signal() -> None:
-        # NOTE: sse-starlette ends every stream of the process, for good, once any uvicorn server in
-        # it has been told to stop (`AppStatus.should_exit`), and polls for that twice a second.
+        # NOTE: once any uvicorn server in the process stops (`AppStatus.should_exit`), sse-starlette ends every stream
+        # of the process, and it polls for that twice a second.
         await anyio.sleep_forever()
 
 
 async def stream_events(job: Job, workers: Workers, pending_interval: float) -> AsyncIterator[bytes]:
     """
-    Yield the events of one reader, ready for the wire.
+    Yield the events for one reader, ready for the wire.
 
-    Pending events, so many seconds apart, while nothing has come, then the steps of a plugin and
-    tokens, then one `message` or `error` event. It ends without the last when the server closes, and
-    goes on for ever when the answer was cancelled.
+    First come pending events, at the interval of the settings, then plugin steps and tokens, then one `message` or
+    `error` event. If the server closes, the last is missing; if the answer was cancelled, the stream never ends.
     """
     begun = False
     while True:
         try:
-            # NOTE: in turns to the end, as on the real server: it decides which of two readers is next.
+            # NOTE: in turns to the end, as on the real server: this decides which of two readers is next.
             packet = await workers.take(job, pending_interval)
         except ClosedError:
             return
@@ -82,7 +81,7 @@ async def stream_events(job: Job, workers: Workers, pending_interval: float) -> 
                 current_plugin_action_response=packet.response,
                 message=None,
             )
-            # NOTE: the real server sends one after each step too; there it is an oversight.
+            # NOTE: the real server, by an oversight, sends one after each step too.
             yield _event("token", text="")
         else:
             yield _last_event(packet)

@@ -1,4 +1,4 @@
-"""The way from other threads to the event loop."""
+"""Hand calls over from other threads to the event loop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 class Handover:
     """
-    Calls made in any thread and carried out on the event loop, in their order.
+    Carries out calls of any thread on the event loop, in their order.
 
-    Waking the loop costs more than the call, so one wake-up serves all that have gathered.
+    Waking the loop costs more than a call, so one wake-up serves all waiting calls.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -20,18 +20,18 @@ class Handover:
         self._awake = False
 
     def __call__(self, call: Callable[[], None]) -> None:
-        """Have `call` carried out soon; never, if the loop is closed."""
+        """Carry `call` out soon; never, if the loop is closed."""
         self._calls.append(call)
         if self._awake:
             return
         self._awake = True
         try:
             self._loop.call_soon_threadsafe(self._drain)
-        except RuntimeError:  # closed: nobody is left to hear it
+        except RuntimeError:  # the loop is closed, so nobody needs the call
             self._calls.clear()
 
     def _drain(self) -> None:
-        # First of all: whoever appends from here on has to wake the loop again.
+        # First of all, because a thread that appends from here on must wake the loop again.
         self._awake = False
         while self._calls:
             self._calls.popleft()()

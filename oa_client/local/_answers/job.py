@@ -1,4 +1,4 @@
-"""One answer on its way from the model to those who read it."""
+"""One answer on its way from the model to its readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Token:
 
 @dataclass(frozen=True)
 class End:
-    """The last packet: the message as it was stored, and what went wrong."""
+    """The last packet: the stored message, and the error, if any."""
 
     message: dict[str, Any]
     error: str | None = None
@@ -34,20 +34,20 @@ Packet = Token | Step | End
 
 class Job:
     """
-    What the model is asked, and what it has said that nobody has read yet.
+    An answer to be written: the messages for the model, and its packets that nobody has read yet.
 
-    Everything but the two events is for the event loop's thread only.
+    Only the event loop's thread may use it, except the two events.
 
     Attributes:
-        cancelled: set when nobody wants the answer any more.
+        cancelled: set when nobody needs the answer any more.
         awaited: set when the first reader comes.
         over: whether the last packet has been read.
-        used_plugin: how the plugin was used; set before the first token.
-        ghosts: readers on behalf of clients that have left.
+        used_plugin: the use of the plugin; set before the first token.
+        ghosts: readers in the place of clients that have left.
 
     Args:
-        backend: who is to write it.
-        expire: seconds after the last packet that unread ones are kept.
+        backend: writes the answer.
+        expire: seconds that unread packets are kept after the last one.
     """
 
     def __init__(
@@ -69,31 +69,31 @@ class Job:
         self.over = False
         self.used_plugin: dict[str, Any] | None = None
         self.ghosts: set[asyncio.Task[None]] = set()
-        self.ticket = 0  # its number among all that were ever in its queue
+        self.ticket = 0  # its number among all jobs that were ever in its queue
         self._place_expires = 0.0
         self._expire = expire
         self._expires = 0.0
         self._packets: deque[Packet] = deque()
         self._pieces: list[str] = []
-        self._readers: deque[asyncio.Future[Packet]] = deque()  # who waits, the longest first
+        self._readers: deque[asyncio.Future[Packet]] = deque()  # the waiting readers, the longest first
 
     def enqueue(self, ticket: int, now: float) -> None:
-        """Give the job its number, which is forgotten after a time even if it still waits."""
+        """Give the job its number; after a time it is forgotten, even if the job still waits."""
         self.ticket = ticket
         self._place_expires = now + self._expire
 
     def place(self, dequeued: int, now: float) -> int:
-        """Its place in the queue, out of which so many have been taken; 0 if it is out, or forgotten."""
+        """Return its place in the queue, from which so many jobs have been taken; 0 if it has left, or is forgotten."""
         ticket = self.ticket if now < self._place_expires else 0
         return max(ticket - dequeued, 0)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing that nobody has read yet."""
+        """Return whether all packets have been read."""
         return not self._packets
 
     def put(self, packet: Packet, now: float) -> None:
-        """Add a packet for whoever has waited longest, or reads first. Those that are too old by now are forgotten."""
+        """Add a packet for the longest waiting reader, or else the next one; forget packets that are too old."""
         self.forget(now)
         self._expires = now + self._expire
         if isinstance(packet, Token):
@@ -103,16 +103,16 @@ class Job:
 
     @property
     def text(self) -> str:
-        """All that was put, read or not, fit for UTF-8: halves of a character that came in two pieces are joined."""
+        """Return the whole text, read or not, fit for UTF-8: a character that came in two halves is joined."""
         return "".join(self._pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def forget(self, now: float) -> None:
-        """Forget all packets, if the last one came too long ago."""
+        """Forget all packets if the last one came too long ago."""
         if now >= self._expires:
             self._packets.clear()
 
     async def get(self, now: float) -> Packet:
-        """Wait for a packet, which nobody else gets."""
+        """Wait for a packet, which no other reader gets."""
         self.forget(now)
         reader: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
         self._readers.append(reader)
@@ -120,7 +120,7 @@ class Job:
         try:
             packet = await reader
         except asyncio.CancelledError:
-            if not reader.cancelled():  # it left after it had been served
+            if not reader.cancelled():  # it left after it had got a packet
                 self._packets.appendleft(reader.result())
                 self._serve()
             raise
@@ -132,20 +132,20 @@ class Job:
         return packet
 
     def cancel(self) -> None:
-        """Nobody wants the answer any more."""
+        """Mark the answer as no longer needed."""
         self.cancelled.set()
         self.awaited.set()
         self.release_ghosts()
 
     def release_ghosts(self) -> None:
-        """Nothing more will come: let those go who read for clients that have left."""
+        """Nothing more will come: end the readers for clients that have left."""
         self.over = True
         for ghost in self.ghosts:
             ghost.cancel()
 
     def _serve(self) -> None:
-        # NOTE: each packet is handed over here. A queue that only wakes the reader would leave it to whoever
-        # comes first, and then one that is quick to come back gets them all.
+        # NOTE: each packet goes to one reader here. If a queue only woke a reader, a faster reader could take all
+        # packets.
         while self._packets and self._readers:
             reader = self._readers.popleft()
             if not reader.done():

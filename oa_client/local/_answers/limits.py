@@ -6,27 +6,27 @@ from oa_client.local._settings import Settings
 from oa_client.local._storage.clock import Clock
 from oa_client.local._surfaces.refusals import BreakdownError
 
-EXTRA_SECONDS = 60  # that the real server's limiter adds to what is set
+EXTRA_SECONDS = 60  # seconds that the real server's limiter adds to the setting
 
 
 class RateLimit:
     """
     Counts requests, by user, in windows that begin with their first one.
 
-    It is kept in memory: a restart forgets it, as that of the real server's Redis does.
+    A restart forgets them, as on the real server, which keeps them in Redis.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._limit = settings.rate_limit
         self._clock = clock
-        self._windows: dict[str, tuple[float, int]] = {}  # when it ends, and how many came, by user
+        self._windows: dict[str, tuple[float, int]] = {}  # by user: the end of the window, and the number of requests
 
     def count(self, user_id: str) -> None:
         """
-        Count a request, whatever becomes of it.
+        Count a request, whether or not it succeeds.
 
         Raises:
-            BreakdownError: if it is one too many. The real server means to answer 429, but crashes.
+            BreakdownError: if it exceeds the limit. The real server means to answer 429, but crashes.
         """
         if self._limit is None:
             return

@@ -1,7 +1,7 @@
 """
-The one plugin that the server has, a calculator, and its use in an answer.
+The server's only plugin, a calculator, and its use in an answer.
 
-The steps of an answer and the shape of `used_plugin` are those that the real server's worker sends.
+The steps and `used_plugin` have the form that the real server's worker sends.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from oa_client.local._surfaces.refusals import BreakdownError, RefusalError
 
 NAME = "Calculator"
 FOLDER = "/plugins/calculator"
-PLUGIN_DEPTH = 4  # how often it is used for one answer
+PLUGIN_DEPTH = 4  # uses for one answer, at most
 
 Get = Callable[[str], Awaitable[tuple[int, bytes]]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a plugin was used for, on the way to an answer."""
+    """One use of a plugin, on the way to an answer."""
 
     thought: str
     action: str
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True)
 class PluginUse:
-    """The steps taken, what the model is asked after them, and the `used_plugin` of the message."""
+    """The steps, the prompt for the model after them, and the `used_plugin` of the message."""
 
     steps: Sequence[Step]
     prompt: str
@@ -48,8 +48,8 @@ def use_plugin(entry: Mapping[str, Any], prompt: str) -> PluginUse:
     """
     Work out the first `PLUGIN_DEPTH` pieces of arithmetic in a prompt, and put their results before it.
 
-    A step that says only "thinking..." comes first, as on the real server. Without arithmetic it is
-    the only one, and the prompt stays as it is.
+    The first step says only "thinking...", as on the real server. Without arithmetic it is the only step, and the
+    prompt stays the same.
     """
     steps = []
     failure: str | None = None
@@ -78,12 +78,12 @@ def use_plugin(entry: Mapping[str, Any], prompt: str) -> PluginUse:
 
 class Plugins:
     """
-    What the server tells about plugins.
+    The server's plugins and their descriptions.
 
     Args:
         root: the server's own address.
         is_meant: tells the names of the server from others.
-        get: asks the server itself for a path: the status and the body of its answer.
+        get: asks the server itself for a path, and returns the status and the body of the answer.
     """
 
     def __init__(self, root: str, is_meant: Callable[[str], bool], get: Get) -> None:
@@ -123,12 +123,12 @@ class Plugins:
         }
 
     def builtin(self) -> list[dict[str, Any]]:
-        """The plugins of this server, as it lists them."""
+        """Return the server's list of plugins."""
         config = read_fields(PLUGIN_CONFIG)(self.description)
         return [{"url": self._url, "enabled": True, "plugin_config": config, "trusted": True}]
 
     def chosen(self, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        """The first of a question's plugins that is enabled; None if that is none of this server's."""
+        """Return the first enabled plugin of a question, or None if it is not this server's."""
         entry = next((entry for entry in entries if entry["enabled"]), None)
         if entry is None or own_target(entry["url"], self._port, self._is_meant) != urlsplit(self._url).path:
             return None
@@ -136,12 +136,12 @@ class Plugins:
 
     async def configured(self, body: Any) -> dict[str, Any]:
         """
-        A plugin entry with the description found at its URL.
+        Return a plugin entry with the description at its URL.
 
         Raises:
-            RefusalError: 404 if there is nothing, 500 if it cannot be had: the server asks nobody but
-                itself, and says so at once instead of after three tries.
-            BreakdownError: if what is there is no description of a plugin.
+            RefusalError: 404 if nothing is there, 500 for a URL elsewhere: the server asks only itself, so it refuses
+                at once instead of after three tries.
+            BreakdownError: if it is not the description of a plugin.
         """
         entry = read_body(body, PLUGIN)
         url = entry["url"]

@@ -27,7 +27,7 @@ HEAD_START = 0.25  # seconds that a reader has to open the stream before the ans
 JOIN_DEADLINE = 5.0  # seconds that a backend has, in all, to notice that it was cancelled
 
 WRITING: ContextVar[str] = ContextVar("WRITING")
-"""The id of the answer that this thread has a backend write, for one that tells answers apart."""
+"""The id of the answer that a backend writes in this thread, for backends that tell answers apart."""
 
 logger = logging.getLogger("oa_client.local")
 
@@ -56,40 +56,39 @@ class Workers:
         self._closed = False
 
     def is_full(self, backend: Backend) -> bool:
-        """Whether no more answers may wait for a backend."""
+        """Return whether no more answers may wait for a backend."""
         return self._queue(backend).is_full(self._settings.work_queue_max_size)
 
     def submit(self, job: Job) -> None:
-        """Put a job at the end of its backend's queue. It is started after the caller has given up the loop."""
+        """Put a job at the end of its backend's queue; it starts after the caller has yielded to the loop."""
         queue = self._queue(job.backend)
         queue.put(job, self._clock())
         self._jobs[job.message_id] = job
         self._loop.call_soon(self._dispatch, queue)
 
     def job(self, message_id: str, backend: Backend) -> Job:
-        """The job of an answer that is not finished; one of which nothing will come if it has none (any more)."""
+        """Return the job of an unfinished answer; if it has none (any more), a job without packets."""
         return self._jobs.get(message_id) or Job(message_id, backend, self._settings.message_queue_expire)
 
     def drop(self, message_id: str) -> None:
-        """Stop an answer of a deleted chat, and never begin it. Whoever reads it hears nothing more."""
+        """Stop an answer of a deleted chat, or never begin it. Its readers get nothing more."""
         if (job := self._jobs.pop(message_id, None)) is not None:
             job.cancel()
 
     def stop(self, job: Job) -> None:
-        """End an answer with the text that it has so far. Whoever reads it gets that, as of any that is complete."""
+        """End an answer with the text that it has so far; its readers get that as the complete answer."""
         job.cancel()
         self._end(job, None)
 
     def position(self, job: Job) -> tuple[int, int]:
-        """The job's place in the queue of its backend, 1 being the next and 0 none, and the queue's length."""
+        """Return the job's place in its backend's queue (1 is next, 0 is none), and the queue's length."""
         return self._queue(job.backend).position(job, self._clock())
 
     async def take(self, job: Job, timeout: float) -> Packet | None:
         """
         Wait for the job's next packet, at most `timeout` seconds; None if none came.
 
-        Reads are destructive: whoever takes a packet has it alone. What is not taken waits for the
-        next reader.
+        A packet goes to one reader only. Packets that nobody takes wait for the next reader.
 
         Raises:
             ClosedError: if the server is closing.
@@ -100,7 +99,7 @@ class Workers:
         with anyio.move_on_after(timeout) as scope:
             self._readers.add(scope)
             try:
-                # A long backlog never waits by itself, and would keep the loop from everybody else.
+                # Taking a long backlog never waits, and would block the loop.
                 await asyncio.sleep(0)
                 if not self._closed:
                     packet = await job.get(self._clock())
@@ -114,7 +113,7 @@ class Workers:
         return None
 
     def read_in_place_of(self, job: Job) -> None:
-        """Go on reading a job in the place of a client who has left, so that later ones get only their share."""
+        """Go on reading a job in the place of a client that has left, so that later readers get only their share."""
         job.forget(self._clock())
         to_come = self._jobs.get(job.message_id) is job or not job.empty
         if to_come and not job.over and not self._closed:
@@ -123,7 +122,7 @@ class Workers:
             ghost.add_done_callback(job.ghosts.discard)
 
     def close(self) -> None:
-        """Cancel what is running, begin nothing more, and send the readers away. On the event loop."""
+        """Cancel running answers, begin no more, and end the readers. Call it on the event loop."""
         self._closed = True
         for job in self._running:
             job.cancel()
@@ -133,9 +132,9 @@ class Workers:
 
     def join(self) -> None:
         """
-        Wait for the threads to end, at most `JOIN_DEADLINE`. When the event loop is no more.
+        Wait at most `JOIN_DEADLINE` for the threads to end. Call it after the event loop has ended.
 
-        One that does not heed its cancellation is left alone: as a daemon it holds up nothing.
+        A thread that ignores its cancellation is left running; as a daemon it does not hold up the exit.
         """
         deadline = time.monotonic() + JOIN_DEADLINE
         for thread in self._running.values():
@@ -159,12 +158,12 @@ class Workers:
             thread.start()
 
     def _begin(self, job: Job) -> bool:
-        """Take an answer on, unless it was deleted or cancelled, or has waited too long."""
+        """Begin an answer, unless it was deleted or cancelled, or has waited too long."""
         message = self._store.message(job.message_id)
         if message is None or job.cancelled.is_set():
             return False
         limit = self._settings.assistant_message_timeout
-        # NOTE: asked first, as on the real server, where a cancelled answer can still time out.
+        # NOTE: checked first, as on the real server, where a cancelled answer can still time out.
         if limit and age(message.created_at, self._clock()) > limit:
             self._note(job, "timeout")
             job.put(End(replace(message, state="timeout").to_json(), "Timeout"), self._clock())
@@ -178,7 +177,7 @@ class Workers:
         return True
 
     def _forget_later(self, job: Job) -> None:
-        """Forget a job whose end nobody reads, once nobody could read it any more."""
+        """Forget a job whose end nobody has read, once it cannot be read any more."""
 
         def forget() -> None:
             job.forget(self._clock())
@@ -191,14 +190,14 @@ class Workers:
         self._loop.call_later(self._settings.message_queue_expire, forget)
 
     def _note(self, job: Job, state: str) -> None:
-        """Keep what has become of an answer. On a disk that is full the work goes on without."""
+        """Store the state of an answer; if the disk is full, go on without."""
         try:
             self._store.set_state(job.message_id, state)
         except sqlite3.Error as error:
             logger.error("cannot store that an answer is %s: %s", state, error)
 
     def _write(self, job: Job) -> None:
-        """Have the answer written. The one method that runs in a thread of its own."""
+        """Write the answer. Only this method runs in a thread of its own."""
         WRITING.set(job.message_id)
         error: str | None = "the model stopped without a reason"
         try:
@@ -210,8 +209,8 @@ class Workers:
             self._handover(partial(self._finish, job, error))
 
     def _generate(self, job: Job) -> None:
-        # NOTE: an answer that is finished before its stream is opened has no events any more, as on the
-        # real server. There no model is that fast; here one that needs no time would show it every time.
+        # NOTE: as on the real server, an answer that is finished before its stream is opened has no events. No real
+        # model is that fast; here a model that needs no time would always be.
         job.awaited.wait(HEAD_START)
         messages = job.messages
         if job.plugin is not None:
@@ -229,7 +228,7 @@ class Workers:
                     break
                 self._say(job, Token(piece))
         finally:
-            # A generator that was left half-way would otherwise end whenever it is collected.
+            # Otherwise an unfinished generator would end only when it is collected.
             if (close := getattr(pieces, "close", None)) is not None:
                 close()
 
@@ -242,12 +241,12 @@ class Workers:
         queue.busy -= 1
         self._loop.call_soon(self._dispatch, queue)
         if job.cancelled.is_set():
-            # Stopped, it has had its end. As on the real server, whoever reads a deleted answer is told nothing.
+            # A stopped answer has had its end; a deleted one, as on the real server, gets none.
             return
         self._end(job, error)
 
     def _end(self, job: Job, error: str | None) -> None:
-        """Keep what an answer has come to, and tell whoever reads it."""
+        """Store the end of an answer, and send it to the readers."""
         if error is None:
             try:
                 self._store.complete(job.message_id, job.text, job.used_plugin)

@@ -1,1 +1,1 @@
-"""Who answers: the embedded model, models of other servers, pseudo-Latin."""
+"""The models: the embedded one, those of other servers, pseudo-Latin."""

@@ -1,4 +1,4 @@
-"""What can answer: the protocol of a backend, and one that needs no model."""
+"""The protocol of a backend, and a backend without a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-MOST_SAID = 500  # characters that are told of an error; a traceback in it would be much longer
+MOST_SAID = 500  # characters shown of an error; a traceback in it would be much longer
 
 # A file's path up to its last part, on POSIX and Windows; the slashes of a URL, a date or "and/or" are none.
 _FOLDERS = re.compile(r"""(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+(?=[^\s/\\])""")
@@ -19,7 +19,7 @@ _TRACEBACK = "Traceback (most recent call last)"
 @runtime_checkable
 class Backend(Protocol):
     """
-    Something that writes answers; any object with these members is one, from whatever class.
+    Writes answers; any object with these members is a backend.
 
         class Shout:
             name = "shout"
@@ -36,22 +36,22 @@ class Backend(Protocol):
             def close(self):
                 pass
 
-    `LocalServer(Shout())` answers with it. A distribution that wants it found by its name, by
-    `LocalServer("shout")` and by `oa-client serve --backend shout`, names it in its metadata:
+    `LocalServer(Shout())` answers with it. So that `LocalServer("shout")` and `oa-client serve --backend shout` find it
+    by name, its distribution names it in its metadata:
 
         [options.entry_points]
         oa_client.backends =
             shout = shouting:Shout
 
-    What is named is called when a server starts, with those of the arguments `model`, `upstream`,
-    `upstream_model` and `api_key` that the user gave; which of them it takes is its own choice. It
-    returns a backend, or a list of several where it has several models, the one that answers by
-    default first. It should raise `LocalServerError` if the user can do something about a failure.
+    When a server starts, it calls the named object with those of the arguments `model`, `upstream`, `upstream_model`
+    and `api_key` that the user gave; the object chooses which of them it takes. It returns a backend, or a list with a
+    backend for each of its models, the default first. If the user can mend a failure, it should raise
+    `LocalServerError`.
 
     Attributes:
-        name: the model's name, as the server lists it.
+        name: the model's name in the server's list.
         description: a sentence for people who choose a model.
-        slots: how many answers it can write at once, at least 1. Further ones wait in the queue.
+        slots: how many answers it can write at once, at least 1. Other answers wait in the queue.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Backend(Protocol):
         Yield the answer piece by piece. Called in a thread of its own for each answer.
 
         Args:
-            messages: `{"role", "content"}` from the first to the one to be answered. Roles are
+            messages: `{"role", "content"}`, from the first to the prompt. Roles are
                 "system" (only the first one), "user" and "assistant".
             sampling: Open-Assistant's six names, None where the caller did not say;
                 `max_new_tokens` is always an integer, perhaps not a positive one.
-            cancelled: set when nobody wants the answer any more; return within one token then. What
-                is yielded afterwards is thrown away.
+            cancelled: set when nobody needs the answer any more; return within one token then. Later pieces are
+                discarded.
 
         Raises:
             Exception: any; its text, without folders and at most 500 characters of it, becomes the `error` event
@@ -82,19 +82,19 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Give everything back. Called once, with no answer under way, for backends found by name."""
+        """Release all resources. Called once, when no answer is being written, for backends found by name."""
         ...
 
 
 def words_of(error: BaseException) -> str:
     """
-    What a user is told of an error: its own words, at most `MOST_SAID` characters of them.
+    Return the text of an error for the user, at most `MOST_SAID` characters.
 
-    Paths are cut down to the name of the file, since whoever asks need not know where things are on
-    the server's machine, and of a traceback in the words only the last line stays.
+    Paths are cut to the name of the file, because a user need not know the folders of the server's machine. A traceback
+    in the text is cut to its last line.
     """
     words = str(error)
-    if isinstance(error, KeyError) and words:  # which are the key alone
+    if isinstance(error, KeyError) and words:  # its text is only the key
         words = f"{type(error).__name__}: {words}"
     elif isinstance(error, OSError) and error.strerror:
         words = error.strerror
@@ -111,7 +111,7 @@ class Lorem:
     Writes `max_new_tokens` words, at most `MOST_WORDS`.
     """
 
-    MOST_WORDS = 100_000  # they wait in memory when nobody reads them
+    MOST_WORDS = 100_000  # words wait in memory until somebody reads them
 
     WORDS = (
         *("lorem", "ipsum", "dolor", "sit", "amet", "consectetur", "adipiscing", "elit", "sed", "do"),
@@ -129,7 +129,7 @@ class Lorem:
         sampling: Mapping[str, Any],
         cancelled: threading.Event,
     ) -> Iterator[str]:
-        """Yield the words, each but the first with a leading space, as a tokenizer would cut them."""
+        """Yield the words, each but the first with a leading space, as a tokenizer would."""
         count = min(sampling["max_new_tokens"], self.MOST_WORDS)
         words = itertools.cycle(self.WORDS)
         for index in range(count):
@@ -139,4 +139,4 @@ class Lorem:
             yield f" {word}" if index else word.capitalize()
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: it holds no resources."""

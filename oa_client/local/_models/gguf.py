@@ -1,8 +1,8 @@
 """
-What a model file tells of itself, before it is given to a runtime that would only say that it failed.
+Check a model file before the runtime loads it, which would say only that it failed.
 
-The format is GGUF, as llama.cpp's `ggml/include/gguf.h` describes it: little-endian, numbers of
-metadata and of tensors, the metadata, where each tensor lies, and then the tensors.
+The format is GGUF (llama.cpp's `ggml/include/gguf.h`): little-endian, the numbers of tensors and metadata, the
+metadata, the place of each tensor, and then the tensors.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ VERSIONS = (2, 3)
 ALIGNMENT = 32  # bytes, where the file does not say
 MOST_DIMENSIONS = 4  # of a tensor
 
-# By the number of a value's type: its format in the struct module. Texts and arrays are neither.
+# The format in the struct module, by the number of a value's type; texts and arrays have none.
 _NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _TEXT, _ARRAY = 8, 9
 
-# By the number of a tensor's type: how many elements a block has, and how many bytes. Of a tensor whose
-# type is not here only the beginning is looked for.
+# The elements and bytes of a block, by the number of a tensor's type. For a tensor of another type, only its beginning
+# is checked.
 _BLOCKS = {
     0: (1, 4),  # F32
     1: (1, 2),  # F16
@@ -48,7 +48,7 @@ _BLOCKS = {
     39: (32, 17),  # MXFP4
 }
 
-# What people have instead of a model, by how it begins.
+# Files that people mistake for a model, by their beginning.
 _OTHERS = (
     (rb"PK\x03\x04", "a zip archive, or a PyTorch checkpoint"),
     (rb"version https://git-lfs", "a Git LFS pointer to the file, which `git lfs pull` fetches"),
@@ -61,11 +61,11 @@ _OTHERS = (
 @dataclass(frozen=True)
 class ModelHeader:
     """
-    What stands in front of the weights.
+    The header before the weights.
 
-    `name` is the file's, without its ending and the number of a part; `title` is what the authors
-    called it, which is often no good name, "" if nothing. `context_tokens` is how much the model was
-    trained to read and write at once, None if the file does not say.
+    `name` is the file's, without its ending and the number of a part. `title` is the authors' name for the model, often
+    a poor one, or "". `context_tokens` is how many tokens the model was trained to read and write at once, or None if
+    the file does not say.
     """
 
     name: str
@@ -78,18 +78,18 @@ class ModelHeader:
 
 def read_header(path: Path) -> ModelHeader:
     """
-    Read the header of a model file, and see whether the weights behind it are all there.
+    Read the header of a model file, and check that all the weights follow.
 
     Raises:
-        LocalServerError: if there is no such file, it cannot be read, it is not GGUF (the error says
-            what it seems to be), or it is cut.
+        LocalServerError: if the file is missing, cannot be read, is not GGUF (the error says what it seems to be), or
+            is cut.
     """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise LocalServerError(f"{path} is a folder: name the .gguf file in it")
         if not stat.S_ISREG(status.st_mode):
-            raise LocalServerError(f"{path} is no ordinary file")
+            raise LocalServerError(f"{path} is not an ordinary file")
         if (size := status.st_size) == 0:
             raise LocalServerError(f"{path} is empty")
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -128,7 +128,7 @@ def _read(path: Path, data: mmap.mmap, size: int) -> ModelHeader:
 
 
 class _Reader:
-    """Reads one thing after the other; `struct.error` past the end."""
+    """Reads one value after the other; raises `struct.error` past the end."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
@@ -143,9 +143,9 @@ class _Reader:
         return self._bytes(self.number("<Q")).decode()
 
     def value(self, kind: int) -> Any:
-        """One value of metadata; of an array nothing but its place is kept, since none is asked for."""
+        """Read one value of metadata; of an array, which nobody needs, keep only the place."""
         if kind == _TEXT:
-            # NOTE: not every text is UTF-8 (merges of a tokenizer), and the names that are looked for are.
+            # NOTE: not every text is UTF-8 (merges of a tokenizer), but the names that we need are.
             return self._bytes(self.number("<Q")).decode(errors="replace")
         if kind != _ARRAY:
             return self.number(_form(kind))
@@ -178,7 +178,7 @@ def _form(kind: int) -> str:
 
 
 def _end_of_weights(reader: _Reader, tensors: int, metadata: dict[str, Any]) -> int:
-    """How many bytes the file must have at least."""
+    """Return the least number of bytes that the file must have."""
     end = 0
     for _ in range(tensors):
         reader.text()

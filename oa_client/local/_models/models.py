@@ -1,4 +1,4 @@
-"""The models that the server lists, with the presets of sampling parameters that come with each."""
+"""The server's list of models, each with its presets of sampling parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from oa_client.local._surfaces.bodies import read_sampling
 from oa_client.local._surfaces.refusals import RefusalError
 
 ALIAS = "OA_SFT_Llama_30B_6"
-"""The name that clients of the hosted service send when they name no other."""
+"""The default model of clients of the hosted service."""
 
 _PRESETS: tuple[tuple[str, str, dict[str, float]], ...] = (
     (
@@ -58,7 +58,7 @@ _PRESETS: tuple[tuple[str, str, dict[str, float]], ...] = (
 
 class Models:
     """
-    The model of each backend under its own name, and the first also under the one that clients send by default.
+    The model of each backend under its own name, and the first also under the clients' default name.
 
     Args:
         backends: at least one.
@@ -78,10 +78,10 @@ class Models:
 
     def check(self, name: str) -> None:
         """
-        Make sure that a model may be asked.
+        Check that a model may be asked.
 
         Raises:
-            RefusalError: 422 if it is not allowed, or not there.
+            RefusalError: 422 if it is not allowed, or missing.
         """
         if self._allowed is not None and name not in self._allowed:
             raise RefusalError(422, f"Model {name} not in allowed models: {','.join(self._allowed)}")
@@ -89,11 +89,11 @@ class Models:
             raise RefusalError(422, f"Model {name} not found")
 
     def backend(self, name: str) -> Backend:
-        """The backend of the model with this name; the first if there is none, or no longer since it was asked."""
+        """Return the backend of the model with this name; the first if it is missing."""
         return self._backends.get(name, self._first)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The list as the server sends it."""
+        """Return the list as the server sends it."""
         presets = [
             {
                 "name": name,

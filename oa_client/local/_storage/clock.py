@@ -1,4 +1,4 @@
-"""What time it is, for everything that has to know; a test may say otherwise."""
+"""The server's clock, which a test can replace."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Clock = Callable[[], float]
 
 
 def written(seconds: float) -> str:
-    """A time as the server writes it: UTC, but without saying so."""
+    """Return a time as the server writes it: in UTC, but without an offset."""
     return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
 
 
 def age(written_time: str, seconds: float) -> float:
-    """The seconds that have passed between a written time and another one."""
+    """Return the seconds from a written time to another time."""
     return seconds - datetime.fromisoformat(written_time).replace(tzinfo=timezone.utc).timestamp()

@@ -1,4 +1,4 @@
-"""Codes that sign somebody in once: what an address may hold that stays in terminals and histories."""
+"""Codes that sign in once, so that an address with one may stay in terminals and histories."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import threading
 import time
 
 CODE_MINUTES = 10
-MOST_CODES = 64  # that wait to be used; the oldest gives way
+MOST_CODES = 64  # codes that wait to be used; a new one replaces the oldest
 
 
 class Codes:
-    """Makes codes of 128 random bits, each good once and for `CODE_MINUTES`. From any thread."""
+    """Makes codes of 128 random bits, each valid once and for `CODE_MINUTES`. Any thread may use it."""
 
     def __init__(self) -> None:
-        self._expiry: dict[str, float] = {}  # on the monotonic clock; in the order of their making
+        self._expiry: dict[str, float] = {}  # ends, on the monotonic clock; the oldest first
         self._lock = threading.Lock()
 
     def make(self) -> str:
@@ -27,6 +27,6 @@ class Codes:
         return code
 
     def take(self, code: str) -> bool:
-        """Use a code up; whether it was good."""
+        """Use a code up, and return whether it was valid."""
         with self._lock:
             return self._expiry.pop(code, 0.0) > time.monotonic()

@@ -1,4 +1,4 @@
-"""Chats and messages, as they stood when they were read."""
+"""Chats and messages, as they were when they were read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FINISHED = frozenset({"complete", "aborted_by_worker"})
-"""The states whose events the server no longer gives. Cancelled and timed out are not among them."""
+"""The states in which the server no longer sends events; "cancelled" and "timeout" are not among them."""
 UNFINISHED = frozenset({"pending", "in_progress"})
 """The states after which more can come."""
 
@@ -17,8 +17,8 @@ class Message:
     """
     One turn of a chat. An answer's `content` is None until it is complete.
 
-    `user_id` is the user whose chat it is in. `queued` is whether an answer was ever put into the
-    queue; one that was refused because that was full was not, and stays pending.
+    `user_id` is the owner of the chat. `queued` is whether an answer was ever in the queue; if a full queue refused it,
+    it was not, and stays pending.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Message:
     reports: Sequence[dict[str, str]]
 
     def to_json(self) -> dict[str, Any]:
-        """The message as the server sends it: every key always there, in this order."""
+        """Return the message as the server sends it: always with every key, in this order."""
         return {
             "id": self.id,
             "parent_id": self.parent_id,
@@ -70,7 +70,7 @@ class Chat:
     active_thread_tail_message_id: str | None
 
     def summary(self) -> dict[str, Any]:
-        """The chat as it stands in lists, where the active message is never told, even when it is set."""
+        """Return the chat as in lists, where the active message is always null, even if it is set."""
         return {
             "id": self.id,
             "created_at": self.created_at,
@@ -82,7 +82,7 @@ class Chat:
         }
 
     def to_json(self, messages: Sequence[Message]) -> dict[str, Any]:
-        """The whole chat with its messages."""
+        """Return the whole chat with its messages."""
         return {
             **self.summary(),
             "active_thread_tail_message_id": self.active_thread_tail_message_id,

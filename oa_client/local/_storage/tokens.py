@@ -1,4 +1,4 @@
-"""Tokens: what a user shows to prove who they are."""
+"""Tokens, by which users prove their identity."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from oa_client.local._storage.clock import Clock
 
-LEAST_CHARACTERS = 32  # of a secret that a user has thought of, so that it cannot be found by trying
+LEAST_CHARACTERS = 32  # of a secret that a user has chosen, so that nobody can guess it
 LEAST_DIFFERENT = 8
 
-# It stands in a header and in a cookie, where others would have to be quoted.
+# The characters that need no quotes in a header and a cookie.
 _SECRET = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 @dataclass(frozen=True)
 class Token:
-    """What a token says. Its kind is "access", "refresh" or "session"."""
+    """The contents of a token. Its kind is "access", "refresh" or "session"."""
 
     user_id: str
     kind: str
@@ -32,14 +32,14 @@ class Tokens:
     """
     Makes tokens and reads them again.
 
-    A token is signed rather than remembered, as on the real server: none is forgotten, so that one
-    long expired is still told from one that never was, and no number of them takes any room.
+    As on the real server, tokens are signed and not stored. So they take no room, and a token that expired long ago
+    still differs from one that never existed.
 
     Args:
         key: the secret that makes them this server's.
 
     Attributes:
-        trusted_key: what stands for a client that may act for any user.
+        trusted_key: the key of a client that may act for any user.
     """
 
     def __init__(self, key: bytes, clock: Clock = time.time) -> None:
@@ -48,16 +48,16 @@ class Tokens:
         self.trusted_key = self._signature(b"trusted client")
 
     def make(self, user_id: str, kind: str, minutes: float | None) -> str:
-        """Make a token, no two alike, that is good for so many minutes, None being for ever."""
+        """Make a new token, valid for so many minutes, or without end for None."""
         expires = None if minutes is None else self._clock() + minutes * 60
         return self._signed(user_id, kind, expires, secrets.token_hex(8))
 
     def lasting(self, user_id: str, kind: str) -> str:
-        """Make a token that is good for ever, and the same every time."""
+        """Make a token that never expires, and is the same every time."""
         return self._signed(user_id, kind, None, "")
 
     def read(self, token: bytes) -> Token | None:
-        """What a token says, expired or not; None if it is none of this server's."""
+        """Return the contents of a token, expired or not; None if it is not this server's."""
         text, _, signature = token.partition(b".")
         if not hmac.compare_digest(signature, self._signature(text).encode()):
             return None
@@ -78,7 +78,7 @@ def checked_secret(secret: str) -> str:
     A secret of the user's own.
 
     Raises:
-        ValueError: if it is short, made of few characters, or has others than can stand in a cookie.
+        ValueError: if it is short, made of few different characters, or has characters that a cookie cannot hold.
     """
     if len(secret) < LEAST_CHARACTERS or len(set(secret)) < LEAST_DIFFERENT or not _SECRET.fullmatch(secret):
         raise ValueError(

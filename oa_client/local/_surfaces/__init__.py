@@ -1,1 +1,1 @@
-"""How the two servers look from outside: routes, bodies, refusals, and the chat page."""
+"""The two servers from outside: routes, bodies, refusals, and the chat page."""

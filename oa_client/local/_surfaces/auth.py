@@ -1,4 +1,4 @@
-"""The routes of signing in at the inference server, and of leaving it."""
+"""The routes for signing in at the inference server, and for leaving it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff]")
 
 class Auth:
     """
-    Who is asking, and the routes below `/auth` and `/account`.
+    Identifies users, and has the routes below `/auth` and `/account`.
 
     Args:
         root: the server's own address.
@@ -48,7 +48,7 @@ class Auth:
         """
         Let users through to the handler.
 
-        A `TrustedClient` header wins over a bearer. Whether the user exists is not asked.
+        A `TrustedClient` header wins over a bearer. The user need not exist.
         """
 
         async def checked(request: Request) -> Response:
@@ -67,7 +67,7 @@ class Auth:
         return json_response(["debug"] if self._debug_login else [])
 
     async def _login_debug(self, request: Request) -> Response:
-        # NOTE: the parameters are not quoted again, and debug login need not be on, as on the real server.
+        # NOTE: as on the real server, the parameters are not quoted again, and debug login may be off.
         username, state = read_query(request, "username", str), read_query(request, "state", str, "{}")
         location = f"{self._root}/auth/callback/debug?code={username}&state={state}"
         if HEADER_VALUE.fullmatch(location) is None:
@@ -83,8 +83,7 @@ class Auth:
         return json_response(self._accounts.token_pair(self._accounts.add(User(code, "debug", code, code))))
 
     async def _refresh(self, request: Request) -> Response:
-        # NOTE: no token is ever good enough. The real server looks it up under another hash than it
-        # was stored with.
+        # NOTE: no token is accepted: the real server stores one hash of it, and looks up another.
         if not header(request, b"refresh"):
             raise BreakdownError(empty=False)
         raise RefusalError(401, "Invalid token")
@@ -102,5 +101,5 @@ class Auth:
 def _read_query_text(value: str) -> Any:
     try:
         return read_text(value)
-    except BreakdownError:  # here the database's failure is not caught
+    except BreakdownError:  # here the server does not catch the database's failure
         raise BreakdownError(empty=False) from None

@@ -108,4 +108,4 @@ TRUSTED_CLIENT = {
     name: Field(read_text, required=True)
     for name in ("api_key", "client", "user_id", "provider_account_id", "username")
 }
-"""What the `TrustedClient` header holds."""
+"""The contents of the `TrustedClient` header."""

@@ -1,4 +1,4 @@
-"""The routes that tell what the server offers: its models and its plugins. They are open to all."""
+"""The routes for the server's models and plugins. They are open to all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oa_client.local._surfaces.fastapi import json_response, read_json, read_que
 from oa_client.local._surfaces.http import Handler
 from oa_client.local._surfaces.refusals import RefusalError
 
-PLUGIN_BYTES = 1 << 20  # of a body that anybody may send
+PLUGIN_BYTES = 1 << 20  # bytes of a body that anybody may send
 
 
 class Configs:

@@ -1,4 +1,4 @@
-"""One connection to the server, and how long it may keep it waiting."""
+"""A connection to the server, with limits for slow clients."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ REQUEST_TIMEOUT = 20.0  # seconds that a request may take to come, its body incl
 
 class Connection(H11Protocol):
     """
-    uvicorn's HTTP, but it does not wait for ever for a request, and tells of those that are nonsense where the
-    rest of the package does.
+    uvicorn's HTTP, but with a time limit for requests, and with the package's own log for malformed ones.
 
-    With `limit_concurrency` connections uvicorn answers 503, but that takes a request. Any more are cut off
-    at once: each takes one of the files that the process can open.
+    Above `limit_concurrency` uvicorn answers 503, but only to a request. This class closes further connections at once,
+    because each takes one of the files that the process can open.
     """
 
     _timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # NOTE: not as an argument of the server, which would silence the access log of every uvicorn in the process.
+        # NOTE: not an argument of the server, which would silence the access log of every uvicorn in the process.
         self.access_log = False
-        # Its own would write to the standard error of the program that this runs in, where no logging is set up.
+        # If the program sets up no logging, uvicorn's log would write to its standard error.
         self.logger = logging.getLogger("oa_client.local")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Called once there is a connection."""
+        """Begin with a new connection."""
         super().connection_made(transport)
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
             transport.abort()
@@ -39,20 +38,20 @@ class Connection(H11Protocol):
             self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Called when something has come."""
+        """Take the bytes that have come."""
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called once the connection is over."""
+        """End with the connection."""
         super().connection_lost(error)
         self._end_timer()
 
     def _watch(self) -> None:
         """
-        Have the time run while a request is on its way.
+        Run the timer while a request is arriving.
 
-        Between two requests nothing comes, so that none of this is called: uvicorn's own time runs then.
+        Between two requests nothing calls this, and uvicorn's own timer runs.
         """
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._end_timer()

@@ -1,4 +1,4 @@
-"""How FastAPI, which the inference server is built with, reads requests and words its answers."""
+"""Read requests and word answers as FastAPI does, on which the inference server is built."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BODY_BYTES = 16 << 20  # the real server has no limit; 2 MB pass there
 
 
 SERVER = (b"server", b"uvicorn")
-"""The header with which each answer names what the real server runs on."""
+"""The header in which each answer names the real server's software."""
 
 
 def worded(handler: Handler) -> Handler:
@@ -41,11 +41,11 @@ def worded(handler: Handler) -> Handler:
 
 async def read_json(request: Request, limit: int = BODY_BYTES) -> Any:
     """
-    The body: JSON unless the content type says otherwise.
+    Return the body: JSON unless the content type says otherwise.
 
     Raises:
-        RefusalError: 422 if there is none or it is no JSON, 400 if it cannot even be decoded, 413 if
-            it has more than `limit` bytes.
+        RefusalError: 422 if it is missing or not JSON, 400 if it cannot be decoded, 413 if it has more than `limit`
+            bytes.
     """
     try:
         body = await read_bytes(request, limit)
@@ -67,10 +67,10 @@ async def read_json(request: Request, limit: int = BODY_BYTES) -> Any:
 
 def read_query(request: Request, name: str, read: Callable[[str], Any], default: str | None = None) -> Any:
     """
-    A parameter of the query.
+    Return a parameter of the query.
 
     Raises:
-        RefusalError: 422 if `read` does not take it, or it is missing and there is no default.
+        RefusalError: 422 if `read` refuses it, or it is missing and has no default.
     """
     value = request.query_params.get(name, default)
     if value is None:
@@ -82,12 +82,12 @@ def read_query(request: Request, name: str, read: Callable[[str], Any], default:
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    """An answer in JSON."""
+    """Return an answer in JSON."""
     return Response(compact_json(content), status, media_type="application/json")
 
 
 def signed(app: ASGIApp) -> ASGIApp:
-    """Have an application's answers be those of the real server's server."""
+    """Give an application's answers the headers of the real server's software."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_signed(message: Message) -> None:
@@ -101,7 +101,7 @@ def signed(app: ASGIApp) -> ASGIApp:
 
 
 async def not_routed(request: Request, error: Exception) -> Response:
-    """The answer where there is no such path, or not with this method."""
+    """Return the answer for an unknown path, or a method that it does not take."""
     reason = cast(HTTPException, error)
     response = json_response({"detail": reason.detail}, reason.status_code)
     response.headers.update(reason.headers or {})

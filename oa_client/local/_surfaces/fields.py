@@ -1,8 +1,8 @@
 """
-The fields of request bodies: what they may hold, and the words in which the server refuses the rest.
+The fields of request bodies: the values that they take, and the server's words for wrong ones.
 
-The words, and the leniency (a number passes for a text, "on" for true), are those of pydantic 1.10,
-with which the real server checks its requests.
+The words, and the leniency (a number passes for a text, "on" for true), are those of pydantic 1.10, which checks the
+real server's requests.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 from oa_client.local._surfaces.refusals import BreakdownError, RefusalError
 
 TITLE_CHARACTERS = 100
-MOST_LEVELS = 100  # of values in each other: what could be stored deeper could not be sent again
-MOST_ERRORS = 100  # after which a list is read no further: each takes a hundred times the room of a wrong item
+MOST_LEVELS = 100  # levels of nested values; deeper ones could be stored, but not sent again
+MOST_ERRORS = 100  # errors until the rest of a list is skipped: each takes a hundred times the memory of a wrong item
 TRUE_WORDS = frozenset({"1", "on", "t", "true", "y", "yes"})
 FALSE_WORDS = frozenset({"0", "off", "f", "false", "n", "no"})
 
 
 class InvalidError(Exception):
-    """One or more values that a field does not take, as the server reports them."""
+    """One or more wrong values of a field, as the server reports them."""
 
     def __init__(self, *errors: dict[str, Any]) -> None:
         super().__init__(*errors)
@@ -33,7 +33,7 @@ class InvalidError(Exception):
 
 @dataclass(frozen=True)
 class Field:
-    """What a field takes, and its value where the body has none."""
+    """The values that a field takes, and its default."""
 
     read: Callable[[Any], Any]
     required: bool = False
@@ -46,7 +46,7 @@ def read_body(body: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
     Read the fields of a body; others are ignored.
 
     Raises:
-        RefusalError: 422 with the list of what is wrong, as the server sends it.
+        RefusalError: 422 with the list of errors, as the server sends it.
         BreakdownError: if a text cannot be stored, or a number is not finite.
     """
     try:
@@ -56,7 +56,7 @@ def read_body(body: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
 
 
 def invalid(message: str, kind: str, *loc: str | int, **context: Any) -> dict[str, Any]:
-    """One entry of the list of what is wrong."""
+    """Return one entry of the list of errors."""
     error: dict[str, Any] = {"loc": list(loc), "msg": message, "type": kind}
     if context:
         error["ctx"] = context
@@ -64,7 +64,7 @@ def invalid(message: str, kind: str, *loc: str | int, **context: Any) -> dict[st
 
 
 def read_text(value: Any) -> str:
-    """A text, or a number that is taken for one."""
+    """Read a text, or a number as a text."""
     if isinstance(value, (int, float)):
         value = str(value)
     if not isinstance(value, str):
@@ -76,7 +76,7 @@ def read_text(value: Any) -> str:
 
 
 def read_title(value: Any) -> str:
-    """A text of at most `TITLE_CHARACTERS`."""
+    """Read a text of at most `TITLE_CHARACTERS`."""
     title = read_text(value)
     if len(title) > TITLE_CHARACTERS:
         raise InvalidError(
@@ -90,7 +90,7 @@ def read_title(value: Any) -> str:
 
 
 def read_boolean(value: Any) -> bool:
-    """True, false, or one of the words for them."""
+    """Read true, false, or one of the words for them."""
     word = str(value).lower() if isinstance(value, (bool, int, float, str)) else ""
     if word in TRUE_WORDS:
         return True
@@ -100,7 +100,7 @@ def read_boolean(value: Any) -> bool:
 
 
 def read_integer(value: Any) -> int:
-    """An integer; a fraction is cut off."""
+    """Read an integer; cut off a fraction."""
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -110,7 +110,7 @@ def read_integer(value: Any) -> int:
 
 
 def read_number(value: Any) -> float:
-    """A finite number."""
+    """Read a finite number."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -141,7 +141,7 @@ def read_choice(*choices: str) -> Callable[[Any], str]:
 
 
 def read_raw(value: Any) -> Any:
-    """Any value that JSON can hold, of `MOST_LEVELS` at most."""
+    """Read any JSON value, of at most `MOST_LEVELS`."""
     level = [value]
     for _ in range(MOST_LEVELS):
         level = [item for outer in level for item in _items(outer)]
@@ -155,7 +155,7 @@ def read_raw(value: Any) -> Any:
 
 
 def read_object(value: Any) -> dict[str, Any]:
-    """An object with whatever is in it."""
+    """Read an object, whatever its contents."""
     return dict(read_raw(_as_object(value)))
 
 
@@ -165,7 +165,7 @@ def read_fields(fields: Mapping[str, Field]) -> Callable[[Any], dict[str, Any]]:
 
 
 def read_list(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
-    """Make a reader of a list, each item of which `read` takes. After `MOST_ERRORS` the rest is not looked at."""
+    """Make a reader of a list whose items `read` takes; skip the rest after `MOST_ERRORS`."""
 
     def read_items(value: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -187,7 +187,7 @@ def read_list(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    """What is directly in a list or an object."""
+    """Return the values directly in a list or an object."""
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()

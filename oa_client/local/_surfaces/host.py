@@ -1,4 +1,4 @@
-"""Where a server listens, and by which names it is meant."""
+"""The address at which a server listens, and the names that lead to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 from oa_client.local._errors import LocalServerError
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 1024  # connections that may wait to be taken; one too many would wait a second
+BACKLOG = 1024  # connections that may wait to be accepted; one more would wait a second
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
@@ -19,14 +19,14 @@ class Host:
     An address or a name of this machine.
 
     Attributes:
-        is_exposed: whether other machines can reach it, as far as can be told without asking for names.
+        is_exposed: whether other machines can reach it, as far as is known without resolving names.
 
     Args:
         host: an IPv4 or IPv6 address, "localhost", or another name; "0.0.0.0" and "::" are all
             addresses that the machine has.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if it is not one of these.
     """
 
     def __init__(self, host: str) -> None:
@@ -42,10 +42,10 @@ class Host:
 
     def listen(self, port: int) -> socket.socket:
         """
-        Take connections; 0 is any port that is free.
+        Accept connections; 0 takes any free port.
 
         Raises:
-            LocalServerError: if that cannot be done.
+            LocalServerError: if that fails.
         """
         try:
             family, *_, address = socket.getaddrinfo(
@@ -57,7 +57,7 @@ class Host:
             raise LocalServerError(f"cannot serve on port {port} of {self._host}: {error}") from error
 
     def url(self, port: int) -> str:
-        """An address for this machine itself, without a slash at its end."""
+        """Return an address for this machine itself, without a slash at its end."""
         host = self._host
         if self._is_wildcard:
             host = "[::1]" if ":" in host else LOOPBACK
@@ -67,10 +67,10 @@ class Host:
 
     def is_meant(self, name: str) -> bool:
         """
-        Whether a request to this name or address is meant for here.
+        Return whether a request to this name or address is meant for this server.
 
-        A web page elsewhere can have its own name resolved to this machine, but its requests then
-        bear that name. So if others are let in, every address is good, and of the names this machine's.
+        A foreign web page can resolve its own name to this machine, but its requests then carry that name. So with
+        other machines let in, every address counts, but only this machine's names.
         """
         if is_loopback(name):
             return True
@@ -82,7 +82,7 @@ class Host:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name or an address is this machine's, and leads nowhere else."""
+    """Return whether a name or an address leads to this machine only."""
     address = _address(name)
     return name.lower() == "localhost" if address is None else address.is_loopback
 

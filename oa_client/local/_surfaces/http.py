@@ -1,4 +1,4 @@
-"""What both surfaces need of HTTP: bodies read up to a limit, headers and JSON answers."""
+"""HTTP for both surfaces: bodies read up to a limit, headers and JSON answers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-MOST_DISCARDED = 64 << 20  # bytes read past a limit, so that the client gets to read the refusal
+MOST_DISCARDED = 64 << 20  # bytes read past a limit, so that the client can read the refusal
 
 Handler = Callable[[Request], Awaitable[Response]]
 UserHandler = Callable[[Request, str], Awaitable[Response]]
-"""A handler that is told the id of the user who asks."""
+"""A handler that gets the id of the user who asks."""
 
 
 class TooLargeError(Exception):
-    """A body is larger than the surface takes."""
+    """A body is too large for the surface."""
 
 
 class Methods:
-    """One path with a handler for each method. Others are refused with 405, naming the first one only."""
+    """One path with a handler for each method. Other methods get a 405, which names only the first one."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers = handlers
@@ -41,7 +41,7 @@ class Methods:
 
 async def read_bytes(request: Request, limit: int) -> bytes:
     """
-    The request's body.
+    Return the request's body.
 
     Raises:
         TooLargeError: if it has more than `limit` bytes.
@@ -60,17 +60,17 @@ async def read_bytes(request: Request, limit: int) -> bytes:
 
 
 def compact_json(content: Any) -> bytes:
-    """JSON as both surfaces send it outside of streams: no spaces, raw UTF-8."""
+    """Return JSON as both surfaces send it outside of streams: without spaces, in raw UTF-8."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def media_type(request: Request) -> str:
-    """The content type without its parameters, "" if there is none."""
+    """Return the content type without its parameters, or ""."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def own_target(url: str, port: int | None, is_meant: Callable[[str], bool]) -> str | None:
-    """The path and query of a URL of this server, by any name with which it is meant; None if it is not one."""
+    """Return the path and query of a URL of this server, by any of its names; None if it is not this server's."""
     try:
         parts = urlsplit(url)
         if (parts.scheme, parts.port) != ("http", port) or parts.username is not None:
@@ -83,5 +83,5 @@ def own_target(url: str, port: int | None, is_meant: Callable[[str], bool]) -> s
 
 
 def header(request: Request, name: bytes) -> bytes:
-    """A header's bytes as they came, b"" if it is missing."""
+    """Return a header's bytes as they came, or b""."""
     return next((value for key, value in request.scope["headers"] if key == name), b"")

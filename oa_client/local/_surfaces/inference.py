@@ -34,7 +34,7 @@ class Inference:
         self._settings = settings
 
     def app(self) -> ASGIApp:
-        """The surface as an application."""
+        """Return the surface as an application."""
         signed_in = self._auth.signed_in
         chat, message = "/chats/{chat_id}", "/chats/{chat_id}/messages/{message_id}"
         table: dict[str, dict[str, Handler]] = {
@@ -54,7 +54,7 @@ class Inference:
             f"{message}/message_evals": {"POST": signed_in(self._evaluate)},
             f"{message}/reports": {"POST": signed_in(self._report)},
         }
-        # redirect_slashes: 307 to the bare path, which is what the real server does too.
+        # redirect_slashes: 307 to the bare path, as on the real server.
         return signed(
             Starlette(
                 routes=[Route(path, Methods(handlers)) for path, handlers in table.items()],
@@ -94,13 +94,13 @@ class Inference:
 
     async def _post_answer(self, request: Request, user_id: str) -> Response:
         self._limit.count(user_id)
-        # NOTE: the chat id in the path is not looked at, as on the real server.
+        # NOTE: as on the real server, the chat id in the path is ignored.
         return json_response(self._assistant.post_answer(user_id, await read_json(request)).to_json())
 
     async def _get_message(self, request: Request, user_id: str) -> Response:
         return json_response(self._assistant.message(user_id, **request.path_params).to_json())
 
-    # NOTE: the next three do not look at the chat id in the path either.
+    # NOTE: the next three ignore the chat id in the path too.
     async def _vote(self, request: Request, user_id: str) -> Response:
         self._assistant.vote(user_id, request.path_params["message_id"], await read_json(request))
         return Response()

@@ -1,4 +1,4 @@
-"""How Next.js, which the website is built with, reads requests and words its answers."""
+"""Read requests and word answers as Next.js does, on which the website is built."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ MOST_EXACT = 1 << 53  # up to which a float has every integer
 MOST_DIGITS = 10**21  # from which on JavaScript writes an exponent
 
 CLOSING = [(b"keep-alive", b"timeout=5"), (b"connection", b"close")]
-"""The headers of every answer. Nothing is kept alive, whatever the first one says."""
+"""The headers of every answer. No connection is kept alive, whatever the first one says."""
 
 
 VARY = "Accept-Encoding"
-"""The header of every body that the real website would compress if asked."""
+"""The header of every body that the real website would compress on request."""
 
 
 class UnreadableError(Exception):
-    """A body with which the website does not even get as far as the route."""
+    """A body that fails before the website reaches the route."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(status, text)
@@ -39,10 +39,10 @@ class UnreadableError(Exception):
 
 async def read_object(request: Request) -> dict[str, Any]:
     """
-    The body as the route of the website sees it: nothing in it unless it is a JSON object.
+    Return the body as the website's route sees it: empty unless it is a JSON object.
 
     Raises:
-        UnreadableError: if it is too large, or its content type is JSON's but it is none.
+        UnreadableError: if it is too large, or has JSON's content type but is not JSON.
     """
     try:
         body = await read_bytes(request, BODY_BYTES)
@@ -58,12 +58,12 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    """JavaScript's JSON has no NaN and no Infinity."""
+    """Refuse NaN and Infinity, which JavaScript's JSON does not have."""
     raise ValueError(name)
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    """An answer in JSON."""
+    """Return an answer in JSON."""
     response = Response(compact_json(_as_in_javascript(content)), status, media_type="application/json; charset=utf-8")
     response.headers["vary"] = VARY
     response.raw_headers += CLOSING
@@ -71,14 +71,14 @@ def json_response(content: Any, status: int = 200) -> Response:
 
 
 def _as_in_javascript(value: Any) -> Any:
-    """What is left of a value that has passed through JavaScript, whose only numbers are floats."""
+    """Return a value as it comes out of JavaScript, whose only numbers are floats."""
     if isinstance(value, dict):
         return {key: _as_in_javascript(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_as_in_javascript(item) for item in value]
     if isinstance(value, int) and abs(value) > MOST_EXACT:
         try:
-            return int(Decimal(repr(float(value))))  # the shortest digits that are that float, then zeros
+            return int(Decimal(repr(float(value))))  # the shortest digits of that float, then zeros
         except OverflowError:  # infinite
             return None
     if isinstance(value, float) and value.is_integer() and abs(value) < MOST_DIGITS:
@@ -87,38 +87,38 @@ def _as_in_javascript(value: Any) -> Any:
 
 
 def bare_response(status: int, text: str = "") -> Response:
-    """An answer without content type and length, as most of the website's are."""
+    """Return an answer without content type and length, like most of the website's."""
     response = Response(text, status)
     response.raw_headers = list(CLOSING)
     return response
 
 
 def text_response(status: int, text: str) -> Response:
-    """An answer with a text and its length, but no content type."""
+    """Return an answer with a text and its length, but without a content type."""
     response = bare_response(status, text)
     response.headers["content-length"] = str(len(response.body))
     return response
 
 
 def server_error(error: RefusalError | BreakdownError) -> Response:
-    """A failure of most routes, whatever its reason."""
+    """Return the failure of most routes, whatever its reason."""
     return bare_response(500, "Internal Server Error")
 
 
 def lost(error: RefusalError | BreakdownError) -> Response:
-    """A failure of the route that gets a chat, whatever its reason."""
+    """Return the failure of the route that gets a chat, whatever its reason."""
     return bare_response(404)
 
 
 def told(error: RefusalError | BreakdownError) -> Response:
-    """A failure of the two message routes, the only ones that give a reason."""
+    """Return the failure of the two message routes, which alone give a reason."""
     if isinstance(error, RefusalError):
         return json_response({"message": error.detail}, error.status)
     return json_response({"message": "Something went wrong"}, 500)
 
 
 async def not_found(request: Request, error: Exception) -> Response:
-    """The answer where there is no such path: a redirect if only a slash is too much, else a page."""
+    """Return the answer for an unknown path: a redirect if it has a slash too many, otherwise a page."""
     if (path := request.scope["path"]).endswith("/"):
         return _redirect(quote(path.rstrip("/")), request.scope["query_string"].decode("latin-1"))
     page = text_response(404, "<!DOCTYPE html><title>404: This page could not be found</title>")
@@ -131,7 +131,7 @@ async def not_found(request: Request, error: Exception) -> Response:
 def _redirect(path: str, query: str) -> Response:
     target = f"{path}?{query}" if query else path
     response = Response(target, 308)
-    # NOTE: of all the answers the only one that is silent about keep-alive.
+    # NOTE: the only answer without a keep-alive header.
     response.raw_headers = [(b"connection", b"close")]
     response.headers["location"] = target
     response.headers["refresh"] = f"0;url={target}"

@@ -1,4 +1,4 @@
-"""The chat page: its files, how a browser is signed in for its calls, and the one call that it alone makes."""
+"""The chat page: its files, the sign-in of a browser, and the call that only the page makes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POLICY = "; ".join(
         "default-src 'none'",
         *(f"{kind}-src 'self'" for kind in ("connect", "img", "script", "style")),
         *(f"{kind} 'none'" for kind in ("base-uri", "form-action", "frame-ancestors")),
-        # What a model writes can become text alone: browsers that know this refuse to parse any as HTML.
+        # A model's words can only become text: browsers that support this refuse to parse any as HTML.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
@@ -39,8 +39,8 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 
-# NOTE: a page and not a redirect. Where the link to it stood on a page elsewhere (a terminal in the browser, say),
-# browsers count a redirect as that page's doing and keep a strict cookie back; what this page asks for is its own.
+# NOTE: a page, not a redirect. If the link was on a foreign page (such as a terminal in the browser), browsers ascribe
+# a redirect to that page, and withhold a strict cookie. Requests of this page are its own.
 ENTER = (
     '<!doctype html><html lang="en"><title>Chat</title><link rel="icon" href="/chat/icon.svg">'
     '<meta http-equiv="refresh" content="0; url=/chat"><p><a href="/chat">Open the chat</a></p></html>'
@@ -51,8 +51,8 @@ class Page:
     """
     `/chat` and the files below it, for browsers.
 
-    The page itself holds nothing of anybody and talks to the website surface, as any client does. It stops answers
-    by a path of its own, since neither surface can stop one without deleting its chat.
+    The page itself holds no user's data, and talks to the website surface like any client. It stops answers by a path
+    of its own, because neither surface can stop an answer without deleting its chat.
     """
 
     def __init__(self, accounts: Accounts, assistant: Assistant) -> None:
@@ -61,7 +61,7 @@ class Page:
         self._sessions = Sessions(accounts)
 
     def serves(self, scope: Scope) -> bool:
-        """Whether a request is one for the page; all others get what they would without it."""
+        """Return whether a request is for the page; the page does not change other requests."""
         path = scope["path"]
         if scope["method"] not in ("GET", "HEAD"):
             return False
@@ -70,7 +70,7 @@ class Page:
         return path == PATH or _asset(path) is not None
 
     async def stop(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request to `STOP`: end an answer of whoever is signed in with the text that it has so far."""
+        """Answer a request to `STOP`: end an answer of the user with the text that it has so far."""
         request = Request(scope, receive)
         response = Response(status_code=403)
         if request.method != "POST":
@@ -94,25 +94,25 @@ class Page:
         if (name := _asset(path)) is not None:
             return _file(request, name)
         code = request.query_params.get("code")
-        # HEAD is what previews of links send: they must not use the code up.
+        # Previews of links send HEAD, and must not use the code up.
         if code is not None and request.method == "GET" and self._accounts.codes.take(code):
             session = self._accounts.tokens.make(LOCAL_USER, "session", SESSION_MINUTES)
             cookie = f"{SESSION_COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict"
             return _enter({"set-cookie": cookie})
         if self._sessions.user_id(request) is None:
             return _file(request, "signin.html", 403)
-        # Reloaded, or gone back to: the code is used, but has done its work.
+        # The browser has reloaded or gone back: the used code has done its work.
         return _file(request, "index.html") if code is None else _enter({})
 
 
 def _enter(headers: dict[str, str]) -> Response:
-    """Send the browser on to the page, by an address without the code."""
+    """Send the browser on to the page, at an address without the code."""
     headers = {**HEADERS, "cache-control": "no-store", **headers}
     return Response(ENTER, headers=headers, media_type="text/html")
 
 
 def _file(request: Request, name: str, status: int = 200) -> Response:
-    """One of the page's files, for which the browser asks again each time, but which it need not get again."""
+    """Return one of the page's files; the browser asks for it again each time, but need not load it again."""
     content, tag = _read(name)
     headers = {**HEADERS, "cache-control": "no-cache", "etag": tag, "vary": "cookie"}
     known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
@@ -122,19 +122,19 @@ def _file(request: Request, name: str, status: int = 200) -> Response:
 
 
 def _asset(path: str) -> str | None:
-    """The name of the file at a path below the page's, None if there is none."""
+    """Return the name of the file at a path below the page's, or None."""
     name = path.removeprefix(f"{PATH}/")
     return name if name in _assets() else None
 
 
 @cache
 def _assets() -> frozenset[str]:
-    """The names of the files that anybody may have by name. The pages are had by `/chat` alone."""
+    """Return the names of the files that anybody may load by name. Pages come only from `/chat`."""
     return frozenset(file.name for file in FOLDER.iterdir() if file.suffix in TYPES and file.suffix != ".html")
 
 
 @cache
 def _read(name: str) -> tuple[bytes, str]:
-    """A file's content, and the tag that changes with it."""
+    """Return a file's content, and the tag that changes with it."""
     content = (FOLDER / name).read_bytes()
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'

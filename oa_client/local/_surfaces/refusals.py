@@ -1,4 +1,4 @@
-"""How a request can fail, before a surface has put it in its own words."""
+"""The failures of requests, before a surface puts them in its own words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_COMPLETE = "Parent message is not complete"
 
 
 class RefusalError(Exception):
-    """The server says no, and why: a text, or the list of fields that are wrong."""
+    """The server refuses, with a reason: a text, or the list of wrong fields."""
 
     def __init__(self, status: int, detail: str | list[dict[str, Any]]) -> None:
         super().__init__(status, detail)
@@ -23,9 +23,9 @@ class RefusalError(Exception):
 
 class BreakdownError(Exception):
     """
-    Something at which the real server stumbles: a 500 that gives no reason.
+    The real server crashes: a 500 without a reason.
 
-    Its body is empty or "Internal Server Error", depending on where it stumbles.
+    Its body is empty or "Internal Server Error", depending on the place of the crash.
     """
 
     def __init__(self, *, empty: bool) -> None:

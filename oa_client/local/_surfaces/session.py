@@ -1,4 +1,4 @@
-"""The website's session: who has the cookie, and what next-auth tells them about themselves."""
+"""The website's session: the user of the cookie, and next-auth's description of that user."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from oa_client.local._surfaces.nextjs import json_response, text_response
 
 
 class Sessions:
-    """The sessions of everybody, which are in their cookies alone."""
+    """The sessions of all users, which are only in their cookies."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
     def user_id(self, request: Request) -> str | None:
-        """The user of the session, which is that of the cookie, or of a bearer if there is no cookie."""
+        """Return the user of the session in the cookie, or in a bearer if the cookie is missing."""
         if not (session := _session(request)):
             scheme, _, bearer = header(request, b"authorization").partition(b" ")
             session = bearer if scheme == b"Bearer" else b""
@@ -30,10 +30,10 @@ class Sessions:
 
     async def show(self, request: Request) -> Response:
         """
-        Tell who is signed in, `{}` being nobody, and renew the session.
+        Return the user who is signed in, or `{}`, and renew the session.
 
-        The new cookie holds a session that lasts `SESSION_MINUTES` from now; the old one stays good
-        until its own end. One that is no good is taken away. A bearer is nobody here.
+        The new cookie holds a session of `SESSION_MINUTES` from now; the old one stays valid until its own end. An
+        invalid cookie is removed. A bearer does not count here.
         """
         if request.method != "GET":
             return text_response(400, f"Error: This action with HTTP {request.method} is not supported by NextAuth.js")
@@ -54,7 +54,7 @@ class Sessions:
                     "image": None,
                     "role": "general",
                     "isNew": False,
-                    "tosAcceptanceDate": None,  # there are no terms here that one could accept
+                    "tosAcceptanceDate": None,  # this server has no terms to accept
                 },
                 "expires": f"{expires:%Y-%m-%dT%H:%M:%S}.{expires.microsecond // 1000:03}Z",
                 "inference": {"isAuthenticated": False},
@@ -71,10 +71,9 @@ class Sessions:
 
 def _session(request: Request) -> bytes:
     """
-    The session in the cookies, b"" if there is none.
+    Return the session in the cookies, or b"".
 
-    One that was split stands in cookies with `.0`, `.1` after the name and is joined in the order of
-    the header.
+    A split session is in cookies with `.0`, `.1` after the name, and is joined in the order of the header.
     """
     return unquote("".join(value for _, value in _cookies(request))).encode()
 

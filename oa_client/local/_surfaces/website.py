@@ -64,7 +64,7 @@ class Website:
         self._settings = settings
 
     def app(self) -> ASGIApp:
-        """The surface as an application."""
+        """Return the surface as an application."""
         table: dict[str, Handler] = {
             "/api/chat": self._chat,
             "/api/chat/prompter_message": self._guarded(self._post_prompt, told),
@@ -164,7 +164,7 @@ class Website:
     async def _vote(self, request: Request, user_id: str) -> Response:
         body = await read_object(request)
         score = body.get("score")
-        # JavaScript's equality: 1.0 is 1, but neither "1" nor true is.
+        # JavaScript's equality: 1.0 equals 1, but "1" and true do not.
         if type(score) not in (int, float) or score not in (-1, 0, 1):
             return text_response(400, "Invalid score")
         self._assistant.vote(user_id, _id(body, "message_id"), body)
@@ -187,7 +187,7 @@ class Website:
     async def _delete_account(self, request: Request, user_id: str) -> Response:
         if request.method != "DELETE":
             return bare_response(400)
-        with contextlib.suppress(RefusalError):  # who has never made a chat is unknown at the inference server
+        with contextlib.suppress(RefusalError):  # the inference server does not know users who have never made a chat
             self._accounts.delete(user_id)
         self._accounts.depart(user_id)
         return bare_response(200)
@@ -198,8 +198,8 @@ class Website:
         if job is None:
             return bare_response(200)
         workers = self._assistant.workers
-        # NOTE: the website does not hang up on the inference server when its client leaves, and goes on
-        # taking the events of an answer which the client may come back for.
+        # NOTE: when its client leaves, the website does not hang up on the inference server, and goes on taking events
+        # that the client may come back for.
         stream = EventStream(
             stream_events(job, workers, self._settings.pending_event_interval),
             ping=self._settings.ping_interval,
@@ -211,7 +211,7 @@ class Website:
 
 
 def _id(body: dict[str, Any], name: str) -> str:
-    """A chat's or message's id, which the website puts into a path without looking at it."""
+    """Return a chat's or message's id, which the website puts into a path unchecked."""
     return str(body.get(name)).encode(errors="replace").decode()
 
 
