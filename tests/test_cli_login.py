@@ -118,7 +118,7 @@ def test_nobody_who_can_be_asked(option: list[str]) -> None:
     )
 
     assert (done.stdout, done.returncode) == ("", 2)
-    assert "--token - or --cookie - reads the secret" in done.stderr
+    assert "--token - or --cookie - to read the secret" in done.stderr
 
 
 @pytest.mark.parametrize(("option", "words"), [([], "not a terminal"), (["--token", "-"], "is empty")])

@@ -150,7 +150,7 @@ def test_body_of_the_limit() -> None:
     longest = WEBSITE.post_prompt("c1", None, "x" * (WEBSITE_BODY_LIMIT - overhead - 1))
 
     assert WEBSITE_BODY_LIMIT - 1 == len(longest.encode() or b"")
-    with pytest.raises(ConfigurationError, match=f"too long: {WEBSITE_BODY_LIMIT} bytes"):
+    with pytest.raises(ConfigurationError, match=f"too long: it has {WEBSITE_BODY_LIMIT} bytes"):
         WEBSITE.post_prompt("c1", None, "x" * (WEBSITE_BODY_LIMIT - overhead)).encode()
 
 

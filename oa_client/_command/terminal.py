@@ -8,7 +8,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-RETRY = 1.0  # seconds
+#: seconds
+RETRY = 1.0
 
 
 def on_enter(call: Callable[[], None], stop: threading.Event) -> None:

@@ -20,8 +20,8 @@ from oa_client.local._surfaces.bodies import ANSWER, CHAT_CHANGES, EVALUATION, P
 from oa_client.local._surfaces.fields import read_body
 from oa_client.local._surfaces.refusals import BUSY, NOT_COMPLETE, BreakdownError, RefusalError
 
+#: The real server's description of `OA_SFT_Llama_30B_6`; it does not limit the models here.
 MODEL_LIMITS = {"max_input_length": 1024, "max_total_length": 1792, "quantized": False}
-"""The real server's description of `OA_SFT_Llama_30B_6`; it does not limit the models here."""
 
 
 class Assistant:

@@ -8,9 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-MOST_CHARACTERS = 200  # of one expression
-MOST_TEXT = 10_000  # characters that are searched for arithmetic
-MOST_BITS = 1000  # of a number; a float holds 1023
+#: of one expression
+MOST_CHARACTERS = 200
+#: characters that are searched for arithmetic
+MOST_TEXT = 10_000
+#: of a number; a float holds 1023
+MOST_BITS = 1000
 
 SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "^": "**"})  # noqa: RUF001 - as people write them
 PASSAGE = re.compile(r"[0-9.()+\-*/%^×÷− \t]+")  # noqa: RUF001

@@ -6,7 +6,8 @@ from oa_client.local._settings import Settings
 from oa_client.local._storage.clock import Clock
 from oa_client.local._surfaces.refusals import BreakdownError
 
-EXTRA_SECONDS = 60  # seconds that the real server's limiter adds to the setting
+#: seconds that the real server's limiter adds to the setting
+EXTRA_SECONDS = 60
 
 
 class RateLimit:

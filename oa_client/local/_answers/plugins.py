@@ -20,7 +20,8 @@ from oa_client.local._surfaces.refusals import BreakdownError, RefusalError
 
 NAME = "Calculator"
 FOLDER = "/plugins/calculator"
-PLUGIN_DEPTH = 4  # uses for one answer, at most
+#: uses for one answer, at most
+PLUGIN_DEPTH = 4
 
 Get = Callable[[str], Awaitable[tuple[int, bytes]]]
 

@@ -23,11 +23,13 @@ from oa_client.local._settings import Settings
 from oa_client.local._storage.clock import Clock, age
 from oa_client.local._storage.store import Store
 
-HEAD_START = 0.25  # seconds that a reader has to open the stream before the answer is begun
-JOIN_DEADLINE = 5.0  # seconds that a backend has, in all, to notice that it was cancelled
+#: seconds that a reader has to open the stream before the answer is begun
+HEAD_START = 0.25
+#: seconds that a backend has, in all, to notice that it was cancelled
+JOIN_DEADLINE = 5.0
 
+#: The id of the answer that a backend writes in this thread, for backends that tell answers apart.
 WRITING: ContextVar[str] = ContextVar("WRITING")
-"""The id of the answer that a backend writes in this thread, for backends that tell answers apart."""
 
 logger = logging.getLogger("oa_client.local")
 

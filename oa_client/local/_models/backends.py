@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-MOST_SAID = 500  # characters shown of an error; a traceback in it would be much longer
+#: characters shown of an error; a traceback in it would be much longer
+MOST_SAID = 500
 
 # A file's path up to its last part, on POSIX and Windows; the slashes of a URL, a date or "and/or" are none.
 _FOLDERS = re.compile(r"""(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+(?=[^\s/\\])""")

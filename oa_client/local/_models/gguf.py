@@ -20,8 +20,10 @@ from oa_client.local._errors import LocalServerError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-ALIGNMENT = 32  # bytes, where the file does not say
-MOST_DIMENSIONS = 4  # of a tensor
+#: bytes, where the file does not say
+ALIGNMENT = 32
+#: of a tensor
+MOST_DIMENSIONS = 4
 
 # The format in the struct module, by the number of a value's type; texts and arrays have none.
 _NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}

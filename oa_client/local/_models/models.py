@@ -9,8 +9,8 @@ from oa_client.local._models.backends import Backend
 from oa_client.local._surfaces.bodies import read_sampling
 from oa_client.local._surfaces.refusals import RefusalError
 
+#: The default model of clients of the hosted service.
 ALIAS = "OA_SFT_Llama_30B_6"
-"""The default model of clients of the hosted service."""
 
 _PRESETS: tuple[tuple[str, str, dict[str, float]], ...] = (
     (

@@ -13,13 +13,13 @@ from oa_client.local._models.backends import Backend, Lorem
 from oa_client.local._models.embedded import Embedded
 from oa_client.local._models.openai import open_models
 
+#: The entry points for backends of other distributions.
 GROUP = "oa_client.backends"
-"""The entry points for backends of other distributions."""
 
 Factory = Callable[..., "Backend | Sequence[Backend]"]
 
+#: Our own backends, which another distribution cannot replace.
 BACKENDS: dict[str, Factory] = {"embedded": Embedded, "lorem": Lorem, "openai": open_models}
-"""Our own backends, which another distribution cannot replace."""
 
 MEMBERS = ("name", "description", "slots", "generate", "close")
 

@@ -21,9 +21,11 @@ from pathlib import Path
 
 from oa_client.local._errors import INSTALL, LocalServerError
 
-POLL_INTERVAL = 0.2  # seconds between two looks at how much has arrived
+#: seconds between two looks at how much has arrived
+POLL_INTERVAL = 0.2
 BLOCK_BYTES = 1 << 20
-ERROR_LINES = 5  # how much of pip's own words an error carries
+#: how much of pip's own words an error carries
+ERROR_LINES = 5
 
 Progress = Callable[[int, int], None]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MARGIN = 0.98  # tokens are not spread evenly over the text, so a result that is still too long is shortened again
+#: tokens are not spread evenly over the text, so a result that is still too long is shortened again
+MARGIN = 0.98
 
 Turn = dict[str, str]
 

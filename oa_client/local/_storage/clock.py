@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timezone
 
+#: Seconds since 1970, as `time.time` gives them.
 Clock = Callable[[], float]
-"""Seconds since 1970, as `time.time` gives them."""
 
 
 def written(seconds: float) -> str:

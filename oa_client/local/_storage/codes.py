@@ -7,7 +7,8 @@ import threading
 import time
 
 CODE_MINUTES = 10
-MOST_CODES = 64  # codes that wait to be used; a new one replaces the oldest
+#: codes that wait to be used; a new one replaces the oldest
+MOST_CODES = 64
 
 
 class Codes:

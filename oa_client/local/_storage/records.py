@@ -8,8 +8,8 @@ from typing import Any
 
 FINISHED = frozenset({"complete", "aborted_by_worker"})
 """The states in which the server no longer sends events; "cancelled" and "timeout" are not among them."""
+#: The states after which more can come.
 UNFINISHED = frozenset({"pending", "in_progress"})
-"""The states after which more can come."""
 
 
 @dataclass(frozen=True)

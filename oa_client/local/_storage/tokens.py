@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from oa_client.local._storage.clock import Clock
 
-LEAST_CHARACTERS = 32  # of a secret that a user has chosen, so that nobody can guess it
+#: of a secret that a user has chosen, so that nobody can guess it
+LEAST_CHARACTERS = 32
 LEAST_DIFFERENT = 8
 
 # The characters that need no quotes in a header and a cookie.

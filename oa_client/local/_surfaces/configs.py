@@ -12,7 +12,8 @@ from oa_client.local._surfaces.fastapi import json_response, read_json, read_que
 from oa_client.local._surfaces.http import Handler
 from oa_client.local._surfaces.refusals import RefusalError
 
-PLUGIN_BYTES = 1 << 20  # bytes of a body that anybody may send
+#: bytes of a body that anybody may send
+PLUGIN_BYTES = 1 << 20
 
 
 class Configs:

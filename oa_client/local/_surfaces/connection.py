@@ -9,7 +9,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-REQUEST_TIMEOUT = 20.0  # seconds that a request may take to come, its body included
+#: seconds that a request may take to come, its body included
+REQUEST_TIMEOUT = 20.0
 
 
 class Connection(H11Protocol):

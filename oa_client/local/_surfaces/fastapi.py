@@ -16,11 +16,12 @@ from oa_client.local._surfaces.fields import InvalidError, invalid
 from oa_client.local._surfaces.http import Handler, TooLargeError, compact_json, media_type, read_bytes
 from oa_client.local._surfaces.refusals import BreakdownError, RefusalError, store_trouble
 
-BODY_BYTES = 16 << 20  # the real server has no limit; 2 MB pass there
+#: the real server has no limit; 2 MB pass there
+BODY_BYTES = 16 << 20
 
 
+#: The header in which each answer names the real server's software.
 SERVER = (b"server", b"uvicorn")
-"""The header in which each answer names the real server's software."""
 
 
 def worded(handler: Handler) -> Handler:

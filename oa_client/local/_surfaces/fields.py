@@ -17,8 +17,10 @@ from typing import Any
 from oa_client.local._surfaces.refusals import BreakdownError, RefusalError
 
 TITLE_CHARACTERS = 100
-MOST_LEVELS = 100  # levels of nested values; deeper ones could be stored, but not sent again
-MOST_ERRORS = 100  # errors until the rest of a list is skipped: each takes a hundred times the memory of a wrong item
+#: levels of nested values; deeper ones could be stored, but not sent again
+MOST_LEVELS = 100
+#: errors until the rest of a list is skipped: each takes a hundred times the memory of a wrong item
+MOST_ERRORS = 100
 TRUE_WORDS = frozenset({"1", "on", "t", "true", "y", "yes"})
 FALSE_WORDS = frozenset({"0", "off", "f", "false", "n", "no"})
 

@@ -9,7 +9,8 @@ import socket
 from oa_client.local._errors import LocalServerError
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 1024  # connections that may wait to be accepted; one more would wait a second
+#: connections that may wait to be accepted; one more would wait a second
+BACKLOG = 1024
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 

@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-MOST_DISCARDED = 64 << 20  # bytes read past a limit, so that the client can read the refusal
+#: bytes read past a limit, so that the client can read the refusal
+MOST_DISCARDED = 64 << 20
 
 Handler = Callable[[Request], Awaitable[Response]]
+#: A handler that gets the id of the user who asks.
 UserHandler = Callable[[Request, str], Awaitable[Response]]
-"""A handler that gets the id of the user who asks."""
 
 
 class TooLargeError(Exception):

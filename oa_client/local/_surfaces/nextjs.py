@@ -17,15 +17,17 @@ from oa_client.local._surfaces.http import TooLargeError, compact_json, media_ty
 from oa_client.local._surfaces.refusals import BreakdownError, RefusalError, store_trouble
 
 BODY_BYTES = 1 << 20
-MOST_EXACT = 1 << 53  # up to which a float has every integer
-MOST_DIGITS = 10**21  # from which on JavaScript writes an exponent
+#: up to which a float has every integer
+MOST_EXACT = 1 << 53
+#: from which on JavaScript writes an exponent
+MOST_DIGITS = 10**21
 
+#: The headers of every answer. No connection is kept alive, whatever the first one says.
 CLOSING = [(b"keep-alive", b"timeout=5"), (b"connection", b"close")]
-"""The headers of every answer. No connection is kept alive, whatever the first one says."""
 
 
+#: The header of every body that the real website would compress on request.
 VARY = "Accept-Encoding"
-"""The header of every body that the real website would compress on request."""
 
 
 class UnreadableError(Exception):
