@@ -16,7 +16,7 @@ from oa_client import (
     ConfigurationError,
     ProtocolError,
 )
-from oa_client._chats.listing import Walk
+from oa_client._chats.listing import Pager
 from tests.scripted import (
     Connection,
     Handler,
@@ -264,13 +264,13 @@ def test_going_on_after_an_error(script: OpenAssistantScript, client: Client) ->
 def test_page_that_nobody_took(script: OpenAssistantScript, client: Client) -> None:
     """A page is the next one until it was taken."""
     Library(script, 130)
-    walk = Walk(client._engine, None, None, include_hidden=False)
-    first, again = walk.ask(), walk.ask()
+    pager = Pager(client._engine, None, None, include_hidden=False)
+    first, again = pager.ask(), pager.ask()
 
     assert first is not None
     assert first == again
-    assert newest_first(129)[: len(first.chats)] == [chat.id for chat in walk.go_on(first)]
-    assert first != walk.ask()
+    assert newest_first(129)[: len(first.chats)] == [chat.id for chat in pager.go_on(first)]
+    assert first != pager.ask()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from oa_client._async.loop import Loops
 from oa_client._async.stream import AsyncStream
 from oa_client._blocking.chat import Chat, ReportType
 from oa_client._calls.reply import Opening
-from oa_client._chats.listing import Walk
+from oa_client._chats.listing import Pager
 from oa_client._values.chat import ChatInfo, ChatPage
 from oa_client._values.message import Message
 from oa_client._values.options import AnswerOptions, name_options
@@ -136,30 +136,30 @@ class AsyncChat:
 class AsyncChatList(AsyncIterator[ChatInfo]):
     """The chats of a user, asked for page by page as they are iterated: `ChatList` for async code."""
 
-    def __init__(self, walk: Walk, loops: Loops) -> None:
-        self._walk = walk
+    def __init__(self, pager: Pager, loops: Loops) -> None:
+        self._pager = pager
         self._loops = loops
         self._chats: Iterator[ChatInfo] = iter(())
 
     def __repr__(self) -> str:
-        return f"<AsyncChatList: {self._walk.state}>"
+        return f"<AsyncChatList: {self._pager.state}>"
 
     async def __anext__(self) -> ChatInfo:
         while True:
             for chat in self._chats:
                 return chat
-            page = await self._loops.call(self._walk.ask)
+            page = await self._loops.call(self._pager.ask)
             if page is None:
                 raise StopAsyncIteration
-            self._chats = self._walk.go_on(page)
+            self._chats = self._pager.go_on(page)
 
     def pages(self) -> AsyncIterator[ChatPage]:
         """Yield the pages that are left; see `ChatList.pages`."""
         return AsyncItems(self._next_page)
 
     async def _next_page(self) -> ChatPage:
-        while (page := await self._loops.call(self._walk.ask)) is not None:
-            self._walk.go_on(page)
+        while (page := await self._loops.call(self._pager.ask)) is not None:
+            self._pager.go_on(page)
             if page.chats:
                 return page
         raise StopAsyncIteration

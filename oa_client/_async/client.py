@@ -158,7 +158,7 @@ class AsyncClient:
     ) -> AsyncChatList:
         """Return the user's chats, the newest first, to be iterated; see `Client.list_chats`. This is a plain call."""
         chats = self._client.list_chats(after=after, before=before, include_hidden=include_hidden)
-        return AsyncChatList(chats._walk, self._loops)
+        return AsyncChatList(chats._pager, self._loops)
 
     async def hide_all_chats(self) -> None:
         """Hide each chat; see `Client.hide_all_chats`."""

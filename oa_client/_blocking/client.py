@@ -21,7 +21,7 @@ from oa_client._calls.cleanup import DEADLINE
 from oa_client._calls.engine import Engine
 from oa_client._calls.retry import check_max_retries
 from oa_client._calls.turns import wait_through
-from oa_client._chats.listing import ChatList, Walk
+from oa_client._chats.listing import ChatList, Pager
 from oa_client._net.transport import Transport
 from oa_client._values.errors import ConfigurationError, NotFoundError
 from oa_client._values.hidden import Hidden
@@ -224,7 +224,7 @@ class Client:
         Raises:
             ConfigurationError: if both cursors are given. Iterating raises what other calls raise.
         """
-        return ChatList(Walk(self._engine, after, before, include_hidden))
+        return ChatList(Pager(self._engine, after, before, include_hidden))
 
     def hide_all_chats(self) -> None:
         """

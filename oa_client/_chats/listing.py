@@ -11,7 +11,7 @@ from oa_client._wire.call import Call
 from oa_client._wire.surface import Surface
 
 
-class Walk:
+class Pager:
     """
     Fetches the pages of the list, in one direction.
 
@@ -90,25 +90,25 @@ class ChatList(Iterator[ChatInfo]):
     Iterating raises the errors of a client's calls; after an error you can iterate on.
     """
 
-    def __init__(self, walk: Walk) -> None:
-        self._walk = walk
+    def __init__(self, pager: Pager) -> None:
+        self._pager = pager
         self._chats: Iterator[ChatInfo] = iter(())
 
     def __repr__(self) -> str:
-        return f"<ChatList: {self._walk.state}>"
+        return f"<ChatList: {self._pager.state}>"
 
     def __next__(self) -> ChatInfo:
         while True:
             for chat in self._chats:
                 return chat
-            page = self._walk.ask()
+            page = self._pager.ask()
             if page is None:
                 raise StopIteration
-            self._chats = self._walk.go_on(page)
+            self._chats = self._pager.go_on(page)
 
     def pages(self) -> Iterator[ChatPage]:
         """Yield the remaining pages, each with the newest chat first, and with the cursors of its neighbours."""
-        while (page := self._walk.ask()) is not None:
-            self._walk.go_on(page)
+        while (page := self._pager.ask()) is not None:
+            self._pager.go_on(page)
             if page.chats:
                 yield page

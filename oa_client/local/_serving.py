@@ -13,7 +13,7 @@ import uvicorn
 if sys.platform != "win32":
     import resource
 
-from oa_client.local._answers.work import Workers
+from oa_client.local._answers.work import BackendWorkers
 from oa_client.local._errors import LocalServerError
 from oa_client.local._models.backends import Backend
 from oa_client.local._models.models import Models
@@ -99,7 +99,7 @@ class Serving:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         store = Store(self._database, self._clock)
-        self._workers = Workers(self._loop, store, self._settings, self._clock)
+        self._workers = BackendWorkers(self._loop, store, self._settings, self._clock)
         app = create_app(
             self._workers,
             Models(self._backends, self._settings.allowed_model_config_names),

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import requests
 
 from oa_client.local import LocalServer
-from oa_client.local._answers.work import Workers
-from oa_client.local._storage.accounts import User as Account
+from oa_client.local._answers.work import BackendWorkers
+from oa_client.local._storage.accounts import Account
 
 PATIENCE = 30  # seconds after which a test that waits for something has failed
 MODEL = "OA_SFT_Llama_30B_6"
@@ -247,7 +247,7 @@ class User:
         self.until(lambda: message_id not in jobs or jobs[message_id].over or len(jobs[message_id].ghosts) >= times)
 
 
-def workers_of(server: LocalServer) -> Workers:
+def workers_of(server: LocalServer) -> BackendWorkers:
     """What goes on within a server."""
     assert server._serving is not None
     return server._serving._workers

@@ -171,8 +171,8 @@ def test_a_name_of_the_machine() -> None:
     host = Host("Chat.Example")
 
     assert host.is_exposed
-    assert host.is_meant("chat.example")
-    assert not host.is_meant("other.example")
+    assert host.leads_here("chat.example")
+    assert not host.leads_here("other.example")
     assert host.url(80) == "http://Chat.Example:80"
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from oa_client.local._answers.job import End, Job, Packet, Token
+from oa_client.local._answers.job import Job, LastPacket, Packet, TokenPacket
 from oa_client.local._models.backends import Lorem
 
 READERS = 3
@@ -27,8 +27,8 @@ def test_readers_take_turns(burst: int) -> None:
         taken: list[list[str]] = [[] for _ in range(READERS)]
 
         async def read(texts: list[str]) -> None:
-            while not isinstance(packet := await job.get(0.0), End):
-                assert isinstance(packet, Token)
+            while not isinstance(packet := await job.get(0.0), LastPacket):
+                assert isinstance(packet, TokenPacket)
                 texts.append(packet.text)
                 await asyncio.sleep(0)
 
@@ -36,9 +36,9 @@ def test_readers_take_turns(burst: int) -> None:
         for number in range(0, READERS * TURNS, burst):
             await asyncio.sleep(0)
             for text in range(number, number + burst):
-                job.put(Token(str(text)), 0.0)
+                job.put(TokenPacket(str(text)), 0.0)
         for _ in readers:
-            job.put(End({}), 0.0)
+            job.put(LastPacket({}), 0.0)
         await asyncio.gather(*readers)
         return taken
 
@@ -58,14 +58,14 @@ def test_a_reader_that_leaves_with_its_packet(waits: bool) -> None:
         await asyncio.sleep(0)
         second = asyncio.create_task(job.get(0.0)) if waits else None
         await asyncio.sleep(0)
-        job.put(Token("a"), 0.0)
+        job.put(TokenPacket("a"), 0.0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        job.put(Token("b"), 0.0)
+        job.put(TokenPacket("b"), 0.0)
         return await (second or job.get(0.0)), await job.get(0.0)
 
-    assert asyncio.run(leave()) == (Token("a"), Token("b"))
+    assert asyncio.run(leave()) == (TokenPacket("a"), TokenPacket("b"))
 
 
 def test_a_reader_that_leaves_without_one() -> None:
@@ -77,7 +77,7 @@ def test_a_reader_that_leaves_without_one() -> None:
         second = asyncio.create_task(job.get(0.0))
         await asyncio.sleep(0)
         first.cancel()
-        job.put(Token("a"), 0.0)
+        job.put(TokenPacket("a"), 0.0)
         return await second, job.empty
 
-    assert asyncio.run(leave()) == (Token("a"), True)
+    assert asyncio.run(leave()) == (TokenPacket("a"), True)

@@ -19,7 +19,7 @@ import pytest
 
 from oa_client.local import LocalServer, LocalServerError, Settings
 from oa_client.local._models.registry import BACKENDS
-from oa_client.local._storage.accounts import User as Account
+from oa_client.local._storage.accounts import Account
 from oa_client.local._storage.database import APPLICATION, MIGRATIONS, Database
 from oa_client.local._storage.store import Store
 from tests.local.support import PATIENCE, Play, Puppet, User

@@ -9,12 +9,12 @@ from typing import Any
 
 from oa_client.local._answers.job import Job
 from oa_client.local._answers.plugins import PLUGIN_DEPTH, Plugins
-from oa_client.local._answers.work import Workers
+from oa_client.local._answers.work import BackendWorkers
 from oa_client.local._models.backends import Backend
 from oa_client.local._models.models import Models
 from oa_client.local._settings import Settings
 from oa_client.local._storage.accounts import Accounts
-from oa_client.local._storage.records import FINISHED, UNFINISHED, Chat, Message
+from oa_client.local._storage.records import FINISHED, UNFINISHED, StoredChat, StoredMessage
 from oa_client.local._storage.store import Store
 from oa_client.local._surfaces.bodies import ANSWER, CHAT_CHANGES, EVALUATION, PROMPT, REPORT, VOTE
 from oa_client.local._surfaces.fields import read_body
@@ -34,7 +34,7 @@ class Assistant:
 
     def __init__(
         self,
-        workers: Workers,
+        workers: BackendWorkers,
         models: Models,
         plugins: Plugins,
         accounts: Accounts,
@@ -50,13 +50,13 @@ class Assistant:
         for answer in store.recover():
             self._submit(answer)
 
-    def create_chat(self, user_id: str) -> Chat:
+    def create_chat(self, user_id: str) -> StoredChat:
         """Make an empty chat for a user, who must exist."""
         if self._accounts.user(user_id) is None:
             raise RefusalError(404, "User not found")
         return self._store.create_chat(user_id)
 
-    def chat(self, user_id: str, chat_id: str) -> Chat:
+    def chat(self, user_id: str, chat_id: str) -> StoredChat:
         """Return the user's chat with this id."""
         if (chat := self._store.chat(user_id, chat_id)) is None:
             raise RefusalError(404, "Chat not found")
@@ -114,7 +114,7 @@ class Assistant:
         for message in messages:
             self.workers.drop(message.id)
 
-    def post_prompt(self, user_id: str, chat_id: str, body: Any) -> Message:
+    def post_prompt(self, user_id: str, chat_id: str, body: Any) -> StoredMessage:
         """Add a prompt to a chat."""
         prompt = read_body(body, PROMPT)
         most = self._settings.message_max_length
@@ -135,7 +135,7 @@ class Assistant:
             raise RefusalError(400, NOT_COMPLETE)
         return self._store.add_prompt(chat, parent_id, prompt["content"])
 
-    def post_answer(self, user_id: str, body: Any) -> Message:
+    def post_answer(self, user_id: str, body: Any) -> StoredMessage:
         """
         Ask for an answer to a prompt, whose id alone determines the chat.
 
@@ -159,14 +159,14 @@ class Assistant:
         self._submit(answer)
         return answer
 
-    def stop_answer(self, user_id: str, message_id: str) -> Message:
+    def stop_answer(self, user_id: str, message_id: str) -> StoredMessage:
         """End an answer of the user with the text that it has so far, if it is not finished; neither surface can."""
         answer = self._own_answer(user_id, message_id)
         if answer.state in UNFINISHED:
             self.workers.stop(self.workers.job(answer.id, self._backend(answer)))
         return self._own_answer(user_id, message_id)
 
-    def message(self, user_id: str, chat_id: str, message_id: str) -> Message:
+    def message(self, user_id: str, chat_id: str, message_id: str) -> StoredMessage:
         """Return one message of a chat."""
         message = self._store.message(message_id)
         if message is None or message.chat_id != chat_id or message.user_id != user_id:
@@ -203,14 +203,14 @@ class Assistant:
             raise RefusalError(400, "Only assistant messages can be streamed.")
         return None if message.state in FINISHED else self.workers.job(message_id, self._backend(message))
 
-    def _own_message(self, user_id: str, message_id: str) -> Message:
+    def _own_message(self, user_id: str, message_id: str) -> StoredMessage:
         """Return a message of the user, from any chat."""
         message = self._store.message(message_id)
         if message is None or message.user_id != user_id:
             raise BreakdownError(empty=True)
         return message
 
-    def _own_answer(self, user_id: str, message_id: str) -> Message:
+    def _own_answer(self, user_id: str, message_id: str) -> StoredMessage:
         message = self._own_message(user_id, message_id)
         if message.role != "assistant":
             raise BreakdownError(empty=True)
@@ -222,7 +222,7 @@ class Assistant:
         if most is not None and self._store.count_messages(chat_id) >= most:
             raise RefusalError(413, "Maximum number of messages reached for this chat")
 
-    def _submit(self, answer: Message) -> None:
+    def _submit(self, answer: StoredMessage) -> None:
         """Put an answer into the queue, with its parameters."""
         asked = answer.work_parameters or {}
         messages = self._conversation(self._store.thread(answer)[:-1], asked)
@@ -232,7 +232,7 @@ class Assistant:
             Job(answer.id, self._backend(answer), expire, messages, asked["sampling_parameters"], plugin)
         )
 
-    def _backend(self, answer: Message) -> Backend:
+    def _backend(self, answer: StoredMessage) -> Backend:
         """Return the backend that writes an answer, or wrote it."""
         asked = answer.work_parameters or {}
         return self._models.backend(asked["model_config"]["model_id"])
@@ -250,7 +250,7 @@ class Assistant:
             "plugin_max_depth": PLUGIN_DEPTH,
         }
 
-    def _conversation(self, thread: Sequence[Message], request: Mapping[str, Any]) -> list[dict[str, str]]:
+    def _conversation(self, thread: Sequence[StoredMessage], request: Mapping[str, Any]) -> list[dict[str, str]]:
         """Return the messages for the model: the system text, then the thread from its root to the prompt."""
         system = [request["system_prompt"]]
         if profile := request["user_profile"]:

@@ -10,9 +10,9 @@ import anyio
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
-from oa_client.local._answers.job import End, Job, Token
+from oa_client.local._answers.job import Job, LastPacket, TokenPacket
 from oa_client.local._answers.plugins import Step
-from oa_client.local._answers.work import ClosedError, Workers
+from oa_client.local._answers.work import BackendWorkers, ClosedError
 
 
 class EventStream(EventSourceResponse):
@@ -50,7 +50,7 @@ class EventStream(EventSourceResponse):
         await anyio.sleep_forever()
 
 
-async def stream_events(job: Job, workers: Workers, pending_interval: float) -> AsyncIterator[bytes]:
+async def stream_events(job: Job, workers: BackendWorkers, pending_interval: float) -> AsyncIterator[bytes]:
     """
     Yield the events for one reader, ready for the wire.
 
@@ -70,7 +70,7 @@ async def stream_events(job: Job, workers: Workers, pending_interval: float) -> 
                 yield _event("pending", queue_position=position, queue_size=size)
             continue
         begun = True
-        if isinstance(packet, Token):
+        if isinstance(packet, TokenPacket):
             yield _event("token", text=packet.text)
         elif isinstance(packet, Step):
             yield _event(
@@ -88,7 +88,7 @@ async def stream_events(job: Job, workers: Workers, pending_interval: float) -> 
             return
 
 
-def _last_event(end: End) -> bytes:
+def _last_event(end: LastPacket) -> bytes:
     if end.error is None:
         return _event("message", message=end.message)
     return _event("error", error=end.error, message=end.message)

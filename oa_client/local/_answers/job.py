@@ -15,21 +15,21 @@ from oa_client.local._models.backends import Backend
 
 
 @dataclass(frozen=True)
-class Token:
+class TokenPacket:
     """A piece of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class End:
+class LastPacket:
     """The last packet: the stored message, and the error, if any."""
 
     message: dict[str, Any]
     error: str | None = None
 
 
-Packet = Token | Step | End
+Packet = TokenPacket | Step | LastPacket
 
 
 class Job:
@@ -96,7 +96,7 @@ class Job:
         """Add a packet for the longest waiting reader, or else the next one; forget packets that are too old."""
         self.forget(now)
         self._expires = now + self._expire
-        if isinstance(packet, Token):
+        if isinstance(packet, TokenPacket):
             self._pieces.append(packet.text)
         self._packets.append(packet)
         self._serve()
@@ -127,7 +127,7 @@ class Job:
         finally:
             with contextlib.suppress(ValueError):
                 self._readers.remove(reader)
-        if isinstance(packet, End):
+        if isinstance(packet, LastPacket):
             self.release_ghosts()
         return packet
 

@@ -10,7 +10,7 @@ from oa_client.local._surfaces.refusals import BreakdownError
 EXTRA_SECONDS = 60
 
 
-class RateLimit:
+class RequestLimit:
     """
     Counts requests, by user, in windows that begin with their first one.
 

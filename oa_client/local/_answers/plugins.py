@@ -83,13 +83,13 @@ class Plugins:
 
     Args:
         root: the server's own address.
-        is_meant: tells the names of the server from others.
+        leads_here: tells the names of the server from others.
         get: asks the server itself for a path, and returns the status and the body of the answer.
     """
 
-    def __init__(self, root: str, is_meant: Callable[[str], bool], get: Get) -> None:
+    def __init__(self, root: str, leads_here: Callable[[str], bool], get: Get) -> None:
         self._get = get
-        self._is_meant = is_meant
+        self._leads_here = leads_here
         self._port = urlsplit(root).port
         self._url = f"{root}{FOLDER}/ai-plugin.json"
         self.description = {
@@ -131,7 +131,7 @@ class Plugins:
     def chosen(self, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         """Return the first enabled plugin of a question, or None if it is not this server's."""
         entry = next((entry for entry in entries if entry["enabled"]), None)
-        if entry is None or own_target(entry["url"], self._port, self._is_meant) != urlsplit(self._url).path:
+        if entry is None or own_target(entry["url"], self._port, self._leads_here) != urlsplit(self._url).path:
             return None
         return entry
 
@@ -153,7 +153,7 @@ class Plugins:
             host = None
         if not host:
             raise RefusalError(500, f"Request failed: {url}")
-        if (target := own_target(url, self._port, self._is_meant)) is None:
+        if (target := own_target(url, self._port, self._leads_here)) is None:
             reason = f"Cannot connect to host {host}:{port} ssl:default [the local server asks nobody but itself]"
             raise RefusalError(500, f"Request failed after 3 retries: {reason}")
         status, content = await self._get(target)

@@ -15,7 +15,7 @@ from functools import partial
 import anyio
 
 from oa_client.local._answers.handover import Handover
-from oa_client.local._answers.job import End, Job, Packet, Token
+from oa_client.local._answers.job import Job, LastPacket, Packet, TokenPacket
 from oa_client.local._answers.plugins import use_plugin
 from oa_client.local._answers.queue import Queue
 from oa_client.local._models.backends import Backend, words_of
@@ -38,7 +38,7 @@ class ClosedError(Exception):
     """The server is closing: there will be no more packets."""
 
 
-class Workers:
+class BackendWorkers:
     """
     Give each backend its jobs in their order; the next one waits until the backend has a slot for it.
 
@@ -105,7 +105,7 @@ class Workers:
                 await asyncio.sleep(0)
                 if not self._closed:
                     packet = await job.get(self._clock())
-                    if isinstance(packet, End):
+                    if isinstance(packet, LastPacket):
                         self._jobs.pop(job.message_id, None)
                     return packet
             finally:
@@ -147,7 +147,7 @@ class Workers:
 
     async def _read_away(self, job: Job) -> None:
         with contextlib.suppress(ClosedError):
-            while not isinstance(await self.take(job, self._settings.pending_event_interval), End):
+            while not isinstance(await self.take(job, self._settings.pending_event_interval), LastPacket):
                 continue
 
     def _dispatch(self, queue: Queue) -> None:
@@ -168,7 +168,7 @@ class Workers:
         # NOTE: checked first, as on the real server, where a cancelled answer can still time out.
         if limit and age(message.created_at, self._clock()) > limit:
             self._note(job, "timeout")
-            job.put(End(replace(message, state="timeout").to_json(), "Timeout"), self._clock())
+            job.put(LastPacket(replace(message, state="timeout").to_json(), "Timeout"), self._clock())
             self._forget_later(job)
             return False
         if message.state != "pending":
@@ -228,7 +228,7 @@ class Workers:
                     raise TypeError(f"the model wrote {type(piece).__name__} instead of text")
                 if job.cancelled.is_set():
                     break
-                self._say(job, Token(piece))
+                self._say(job, TokenPacket(piece))
         finally:
             # Otherwise an unfinished generator would end only when it is collected.
             if (close := getattr(pieces, "close", None)) is not None:
@@ -259,5 +259,5 @@ class Workers:
         message = self._store.message(job.message_id)
         assert message is not None  # noqa: S101 - for the type checker: deleting its chat cancels the job
         state = "complete" if error is None else "aborted_by_worker"
-        job.put(End(replace(message, state=state).to_json(), error), self._clock())
+        job.put(LastPacket(replace(message, state=state).to_json(), error), self._clock())
         self._jobs.pop(job.message_id, None)

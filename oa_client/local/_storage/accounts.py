@@ -24,7 +24,7 @@ NAME_CHARACTERS = 256
 
 
 @dataclass(frozen=True)
-class User:
+class Account:
     """
     A user, who owns chats.
 
@@ -68,14 +68,14 @@ class Accounts:
         self.codes = Codes()
         self._settings = settings
         self._given = (given or "").encode()
-        self.add(User(LOCAL_USER, "website", LOCAL_USER, LOCAL_USER))
+        self.add(Account(LOCAL_USER, "website", LOCAL_USER, LOCAL_USER))
 
-    def user(self, user_id: str) -> User | None:
+    def user(self, user_id: str) -> Account | None:
         """Return the user with this id."""
         row = self._execute("SELECT * FROM user WHERE id = ?", (user_id,)).fetchone()
-        return None if row is None else User(**{**dict(row), "deleted": bool(row["deleted"])})
+        return None if row is None else Account(**{**dict(row), "deleted": bool(row["deleted"])})
 
-    def add(self, user: User) -> User:
+    def add(self, user: Account) -> Account:
         """
         Add a user, unless the id exists, and return the user with this id.
 
@@ -121,7 +121,7 @@ class Accounts:
         """Return whether a user has left the website."""
         return self._execute("SELECT 1 FROM departed WHERE user_id = ?", (user_id,)).fetchone() is not None
 
-    def token_pair(self, user: User) -> dict[str, Any]:
+    def token_pair(self, user: Account) -> dict[str, Any]:
         """Return the tokens for a user who signs in."""
         access = self.tokens.make(user.id, "access", self._settings.access_token_minutes)
         refresh = self.tokens.make(user.id, "refresh", self._settings.refresh_token_minutes)
@@ -151,7 +151,7 @@ class Accounts:
             raise RefusalError(401, "Token expired")
         return token.user_id
 
-    def trusted_client(self, header: bytes) -> User:
+    def trusted_client(self, header: bytes) -> Account:
         """
         Return the user for whom a client with the key acts, by its `TrustedClient` header; the user need not exist.
 
@@ -167,7 +167,7 @@ class Accounts:
             raise RefusalError(401, "Unauthorized client")
         if not client["user_id"]:
             raise BreakdownError(empty=False)
-        return User(client["user_id"], client["client"], client["provider_account_id"], client["username"])
+        return Account(client["user_id"], client["client"], client["provider_account_id"], client["username"])
 
     def session_user(self, session: bytes) -> str | None:
         """Return the id of the user of a website session, or None if it is not a session or has expired."""

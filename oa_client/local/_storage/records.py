@@ -13,7 +13,7 @@ UNFINISHED = frozenset({"pending", "in_progress"})
 
 
 @dataclass(frozen=True)
-class Message:
+class StoredMessage:
     """
     One turn of a chat. An answer's `content` is None until it is complete.
 
@@ -57,7 +57,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Chat:
+class StoredChat:
     """A conversation: a tree of messages, linked by their `parent_id`."""
 
     id: str
@@ -81,7 +81,7 @@ class Chat:
             "active_thread_tail_message_id": None,
         }
 
-    def to_json(self, messages: Sequence[Message]) -> dict[str, Any]:
+    def to_json(self, messages: Sequence[StoredMessage]) -> dict[str, Any]:
         """Return the whole chat with its messages."""
         return {
             **self.summary(),

@@ -12,7 +12,8 @@ from typing import Any
 
 from oa_client.local._storage.clock import Clock, written
 from oa_client.local._storage.database import Database
-from oa_client.local._storage.records import Chat, Message
+from oa_client.local._storage.records import StoredChat as Chat
+from oa_client.local._storage.records import StoredMessage as Message
 
 TOLD = """
     CREATE TEMP VIEW told AS

@@ -8,9 +8,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oa_client.local._answers.assistant import Assistant
-from oa_client.local._answers.limits import RateLimit
+from oa_client.local._answers.limits import RequestLimit
 from oa_client.local._answers.plugins import Plugins
-from oa_client.local._answers.work import Workers
+from oa_client.local._answers.work import BackendWorkers
 from oa_client.local._models.models import Models
 from oa_client.local._settings import Settings
 from oa_client.local._storage.accounts import Accounts
@@ -20,9 +20,9 @@ from oa_client.local._surfaces.auth import Auth
 from oa_client.local._surfaces.configs import Configs
 from oa_client.local._surfaces.host import Host, is_loopback
 from oa_client.local._surfaces.http import own_target
-from oa_client.local._surfaces.inference import Inference
+from oa_client.local._surfaces.inference import InferenceRoutes
 from oa_client.local._surfaces.page import STOP, Page
-from oa_client.local._surfaces.website import Website
+from oa_client.local._surfaces.website import WebsiteRoutes
 
 FOREIGN_SITES = (b"cross-site", b"same-site")
 """
@@ -38,7 +38,7 @@ bears no Origin: links, images and the like. The user is told.
 
 
 def create_app(
-    workers: Workers,
+    workers: BackendWorkers,
     models: Models,
     accounts: Accounts,
     store: Store,
@@ -50,12 +50,12 @@ def create_app(
     clock: Clock,
 ) -> ASGIApp:
     """The whole server, which listens on `host` and whose own address is `root`, as one application."""
-    plugins = Plugins(root, host.is_meant, lambda target: _get(app, root, target))
+    plugins = Plugins(root, host.leads_here, lambda target: _get(app, root, target))
     assistant = Assistant(workers, models, plugins, accounts, store, settings)
-    limit = RateLimit(settings, clock)
-    website = Website(assistant, accounts, models, plugins, limit, settings).app()
+    limit = RequestLimit(settings, clock)
+    website = WebsiteRoutes(assistant, accounts, models, plugins, limit, settings).app()
     auth = Auth(accounts, root, debug_login)
-    inference = Inference(assistant, auth, Configs(models, plugins), limit, settings).app()
+    inference = InferenceRoutes(assistant, auth, Configs(models, plugins), limit, settings).app()
     page = Page(accounts, assistant)
     port = urlsplit(root).port
 
@@ -86,7 +86,7 @@ def _is_meant(headers: dict[bytes, bytes], port: int | None, host: Host) -> bool
     """
     target = "http://" + headers.get(b"host", b"").decode("latin-1")
     origin = headers.get(b"origin", target.encode("latin-1")).decode("latin-1")
-    if not own_target(target, port, host.is_meant) == own_target(origin, port, host.is_meant) == "":
+    if not own_target(target, port, host.leads_here) == own_target(origin, port, host.leads_here) == "":
         return False
     names = {urlsplit(url).hostname or "" for url in (target, origin)}
     return len(names) == 1 or all(map(is_loopback, names))

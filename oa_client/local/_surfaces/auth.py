@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oa_client.local._storage.accounts import Accounts, User
+from oa_client.local._storage.accounts import Account, Accounts
 from oa_client.local._surfaces.fastapi import json_response, read_query, worded
 from oa_client.local._surfaces.fields import read_text
 from oa_client.local._surfaces.http import Handler, UserHandler, header
@@ -80,7 +80,7 @@ class Auth:
             raise RefusalError(403, "Debug auth is not allowed")
         if not code:
             raise RefusalError(400, "Username is required")
-        return json_response(self._accounts.token_pair(self._accounts.add(User(code, "debug", code, code))))
+        return json_response(self._accounts.token_pair(self._accounts.add(Account(code, "debug", code, code))))
 
     async def _refresh(self, request: Request) -> Response:
         # NOTE: no token is accepted: the real server stores one hash of it, and looks up another.

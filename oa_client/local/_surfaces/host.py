@@ -66,7 +66,7 @@ class Host:
             host = f"[{host}]"
         return f"http://{host}:{port}"
 
-    def is_meant(self, name: str) -> bool:
+    def leads_here(self, name: str) -> bool:
         """
         Return whether a request to this name or address is meant for this server.
 

@@ -70,13 +70,13 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def own_target(url: str, port: int | None, is_meant: Callable[[str], bool]) -> str | None:
+def own_target(url: str, port: int | None, leads_here: Callable[[str], bool]) -> str | None:
     """Return the path and query of a URL of this server, by any of its names; None if it is not this server's."""
     try:
         parts = urlsplit(url)
         if (parts.scheme, parts.port) != ("http", port) or parts.username is not None:
             return None
-        if not is_meant(parts.hostname or ""):
+        if not leads_here(parts.hostname or ""):
             return None
     except ValueError:
         return None

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from oa_client.local._answers.assistant import Assistant
 from oa_client.local._answers.events import EventStream, stream_events
-from oa_client.local._answers.limits import RateLimit
+from oa_client.local._answers.limits import RequestLimit
 from oa_client.local._settings import Settings
 from oa_client.local._surfaces.auth import Auth
 from oa_client.local._surfaces.configs import Configs
@@ -21,11 +21,11 @@ from oa_client.local._surfaces.http import Handler, Methods
 MOST_CHATS = 100
 
 
-class Inference:
+class InferenceRoutes:
     """The routes of the inference surface."""
 
     def __init__(
-        self, assistant: Assistant, auth: Auth, configs: Configs, limit: RateLimit, settings: Settings
+        self, assistant: Assistant, auth: Auth, configs: Configs, limit: RequestLimit, settings: Settings
     ) -> None:
         self._assistant = assistant
         self._auth = auth

@@ -112,7 +112,7 @@ def lost(error: RefusalError | BreakdownError) -> Response:
     return bare_response(404)
 
 
-def told(error: RefusalError | BreakdownError) -> Response:
+def with_reason(error: RefusalError | BreakdownError) -> Response:
     """Return the failure of the two message routes, which alone give a reason."""
     if isinstance(error, RefusalError):
         return json_response({"message": error.detail}, error.status)

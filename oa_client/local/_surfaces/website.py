@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 
 from oa_client.local._answers.assistant import Assistant
 from oa_client.local._answers.events import EventStream, stream_events
-from oa_client.local._answers.limits import RateLimit
+from oa_client.local._answers.limits import RequestLimit
 from oa_client.local._answers.plugins import Plugins
 from oa_client.local._models.models import Models
 from oa_client.local._settings import Settings
-from oa_client.local._storage.accounts import Accounts, User
+from oa_client.local._storage.accounts import Account, Accounts
 from oa_client.local._surfaces.fields import InvalidError, read_boolean
 from oa_client.local._surfaces.http import Handler, UserHandler
 from oa_client.local._surfaces.nextjs import (
@@ -32,7 +32,7 @@ from oa_client.local._surfaces.nextjs import (
     read_object,
     server_error,
     text_response,
-    told,
+    with_reason,
 )
 from oa_client.local._surfaces.refusals import BreakdownError, RefusalError
 from oa_client.local._surfaces.session import Sessions
@@ -43,7 +43,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Failure = Callable[["RefusalError | BreakdownError"], Response]
 
 
-class Website:
+class WebsiteRoutes:
     """The routes of the website surface."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Website:
         accounts: Accounts,
         models: Models,
         plugins: Plugins,
-        limit: RateLimit,
+        limit: RequestLimit,
         settings: Settings,
     ) -> None:
         self._assistant = assistant
@@ -67,8 +67,8 @@ class Website:
         """Return the surface as an application."""
         table: dict[str, Handler] = {
             "/api/chat": self._chat,
-            "/api/chat/prompter_message": self._guarded(self._post_prompt, told),
-            "/api/chat/assistant_message": self._guarded(self._post_answer, told),
+            "/api/chat/prompter_message": self._guarded(self._post_prompt, with_reason),
+            "/api/chat/assistant_message": self._guarded(self._post_answer, with_reason),
             "/api/chat/events": self._guarded(self._events, server_error),
             "/api/chat/message": self._guarded(self._get_message, server_error),
             "/api/chat/vote": self._guarded(self._vote, server_error),
@@ -121,7 +121,7 @@ class Website:
     async def _create_chat(self, request: Request, user_id: str) -> Response:
         await read_object(request)
         # The website signs its users in at the inference server when they make their first chat.
-        self._accounts.add(User(user_id, "website", user_id, user_id))
+        self._accounts.add(Account(user_id, "website", user_id, user_id))
         return json_response(self._assistant.create_chat(user_id).summary())
 
     async def _list_chats(self, request: Request, user_id: str) -> Response:
