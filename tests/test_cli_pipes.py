@@ -229,7 +229,7 @@ def test_deleting_a_chat_that_is_not_there(script: OpenAssistantScript, capsys: 
     assert run(["chats", "delete", "c1"]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "there is no chat c1 here" in err
+    assert "the server has no chat c1" in err
 
 
 @pytest.mark.parametrize("group", [[], ["chats"]])

@@ -119,7 +119,7 @@ def test_recorded_refusal(exchange: Exchange, client: Client) -> None:
     if exchange.surface == "website" and exchange.status == 403:
         assert "have not worked before" in str(error)
     if exchange.recording == "chat_disabled":
-        assert "chat is switched off" in str(error)
+        assert "chat switched off" in str(error)
 
 
 @pytest.mark.parametrize("exchange", [item for item in REFUSED if item.status in (401, 403)], ids=by_id)

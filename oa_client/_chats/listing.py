@@ -17,7 +17,7 @@ class Pager:
 
     Args:
         engine: the client's engine.
-        after: a cursor; begin after it and go to older chats, as without a cursor.
+        after: a cursor; begin there and go to older chats, as without a cursor.
         before: a cursor; begin before it and go to newer chats.
         include_hidden: whether to list hidden chats.
 

@@ -48,7 +48,7 @@ def read_piped(is_optional: bool) -> str:
     """
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, ValueError, OSError):  # there is none, or it is closed
+    except (AttributeError, ValueError, OSError):  # it is missing or closed
         return ""
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)):
         return ""

@@ -67,4 +67,4 @@ def check() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        sys.stdout = None  # as where there is none
+        sys.stdout = None  # as if it were missing

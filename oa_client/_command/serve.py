@@ -163,7 +163,7 @@ def _describe(server: Any, as_json: bool, shown: str) -> str:
         facts = {"url": server.url, "token": server.token, "cookies": server.cookies, "model": server.model}
         return json.dumps(facts)
     ((name, session),) = server.cookies.items()
-    # A session of its own is a random one; else both are what the user has given, which is not shown.
+    # A random session is shown; the user's own secret is not.
     token, cookie = (shown, shown) if session == server.token else (server.token, f"'{name}={session}'")
     return (
         f"Open-Assistant at {server.url}, answers by {one_line(server.model)}. Press Ctrl-C to stop.\n\n"

@@ -21,7 +21,7 @@ def on_enter(call: Callable[[], None], stop: threading.Event) -> None:
     try:
         terminal = sys.stdin.fileno()
         is_terminal = os.isatty(terminal)
-    except (AttributeError, ValueError, OSError):  # there is none, or it is closed
+    except (AttributeError, ValueError, OSError):  # it is missing or closed
         return
     if not is_terminal:
         return

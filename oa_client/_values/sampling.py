@@ -30,7 +30,7 @@ class Sampling:
         top_p: only the likeliest tokens that together have this probability, 0 to 1.
         typical_p: locally typical sampling, 0 to 1.
         temperature: 0 or more; low is sober, high is wild.
-        repetition_penalty: above 0; 1 is no penalty.
+        repetition_penalty: above 0; 1 means no penalty.
         max_new_tokens: the longest answer, in tokens, 1 or more; the server's default is 1024.
         preset: the name of one of the model's presets, which fills in the values that are not given here.
 

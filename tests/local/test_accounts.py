@@ -105,7 +105,7 @@ def test_tokens_of_a_login_expire(puppet: Puppet, minutes: float, expected: tupl
 @pytest.mark.parametrize("minutes", [-1, float("nan")])
 def test_an_impossible_time_is_refused(minutes: float) -> None:
     """Before anything is opened."""
-    with pytest.raises(ValueError, match="access_token_minutes cannot be"):
+    with pytest.raises(ValueError, match="access_token_minutes must be a time"):
         Settings(access_token_minutes=minutes)
 
 
