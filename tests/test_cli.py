@@ -438,7 +438,7 @@ def test_serve_on_a_full_disk_that_nobody_hears_of(tmp_path: Path) -> None:
     assert all("store of chats fails: " in refusal and "make room there" in refusal for refusal in refusals)
     assert told.startswith("oa-client: the store of the chats fails: ")
     assert told.count("\n") == 1
-    assert status == 0
+    assert status == 143
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")

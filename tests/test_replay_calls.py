@@ -35,6 +35,7 @@ from oa_client import (
     Plugin,
     PluginConfig,
     Preset,
+    ProtocolError,
     RateLimitError,
     RequestError,
     Sampling,
@@ -159,9 +160,19 @@ class Case:
         return {name: values[0] for name, values in parse_qs(urlsplit(self.exchange.target).query).items()}
 
     @property
+    def chat_id(self) -> str:
+        """The chat: that of the recorded message, as the client takes no message of another for its answer."""
+        return str(self.json["chat_id"]) if self.endpoint == "message" and self.exchange.status == 200 else CHAT_ID
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether the recorded message is a prompt, which is no answer to anybody."""
+        return self.endpoint == "message" and self.exchange.status == 200 and self.json["role"] == "prompter"
+
+    @property
     def is_passing(self) -> bool:
         """Whether it is the state of a message, or trouble with it, that is waited out."""
-        if self.endpoint != "message" or self.world == "gone":
+        if self.endpoint != "message" or self.world == "gone" or self.is_prompt:
             return False
         return self.exchange.status == 500 or self.json["state"] not in FINAL_STATES
 
@@ -195,13 +206,13 @@ class CallServer(OpenAssistantScript):
         super().__init__(case.exchange.surface)
         self.asked: list[Request] = []
         self._case = case
-        chat = ScriptedChat(CHAT_ID)
+        chat = ScriptedChat(case.chat_id)
         for message_id, parent_id, changes in (
             (PROMPT_ID, None, {"role": "prompter", "state": "manual", "content": "Zero"}),
             (ANSWER_ID, PROMPT_ID, {"state": "complete", "content": "Hello"}),
             (OTHER_ID, PROMPT_ID, {"state": "complete", "content": "Hello"}),
         ):
-            chat.messages[message_id] = message_json(message_id, CHAT_ID, parent_id, **changes)
+            chat.messages[message_id] = message_json(message_id, case.chat_id, parent_id, **changes)
         if case.endpoint == "assistant" and case.exchange.status == 200:
             made = case.json
             chat.messages[made["id"]] = made | {"chat_id": CHAT_ID}
@@ -211,7 +222,7 @@ class CallServer(OpenAssistantScript):
             self.message_state = "complete"
             if case.exchange.status == 200:
                 self.assistant_ids = iter([case.json["id"]])
-        self.chats[CHAT_ID] = chat
+        self.chats[case.chat_id] = chat
 
     def _answer(self, connection: Connection, request: Request) -> None:
         case = self._case
@@ -221,7 +232,7 @@ class CallServer(OpenAssistantScript):
             return
         with self.update():
             self.asked.append(request)
-            self.chats[CHAT_ID].deleted = case.world == "gone"
+            self.chats[case.chat_id].deleted = case.world == "gone"
         for piece in case.exchange.reads:
             connection.send(piece)
 
@@ -268,7 +279,7 @@ async def call(client: Any, case: Case) -> Any:
             return await _now(client.list_plugins())
         case "plugin":
             return await _now(client.get_plugin(body.get("url") or body.get("plugin", {}).get("url") or "http://x"))
-    chat = await _now(client.open_chat(CHAT_ID))
+    chat = await _now(client.open_chat(case.chat_id))
     match case.endpoint:
         case "get":
             return await _now(chat.info()), await _now(chat.messages())
@@ -370,6 +381,8 @@ def expected_value(case: Case) -> Any:
 def expected_class(case: Case) -> type[OAError]:
     """Return the class of the error that has to come of it."""
     status = case.exchange.status
+    if case.is_prompt:
+        return ProtocolError
     if case.endpoint == "message":
         # What the stream whose message it is makes of it.
         is_aborted = status == 200 and case.json["state"] == "aborted_by_worker"

@@ -18,6 +18,7 @@ from oa_client._calls.engine import note_exchange
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.process import Process
 from oa_client._calls.threads import NoThread, start
+from oa_client._values.errors import TransportError
 
 _T = TypeVar("_T")
 
@@ -140,8 +141,18 @@ class Loops:
         self._loops: weakref.WeakValueDictionary[Any, Loop] = weakref.WeakValueDictionary()
 
     def here(self) -> Loop:
-        """Return the event loop that runs here."""
-        native = _running()
+        """
+        Return the event loop that runs here.
+
+        Raises:
+            TransportError: if no file can be opened: anyio loads what belongs to the event loop when it is first asked.
+        """
+        try:
+            native = _running()
+        except OSError as error:
+            failure = TransportError(f"nothing was sent: {error}")
+            failure.is_unsent = True
+            raise failure from error
         loop = self._loops.get(native)
         if loop is None:
             loop = self._loops[native] = Loop(native)

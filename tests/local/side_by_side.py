@@ -46,6 +46,7 @@ class Stage:
         self.begun: queue.SimpleQueue[tuple[str, Play]] = queue.SimpleQueue()
         self.blockers: list[Play] = []
         self._plays: list[Play] = []
+        self._is_over = False
 
     def generate(
         self, messages: Sequence[Mapping[str, str]], sampling: Mapping[str, Any], cancelled: threading.Event
@@ -53,6 +54,8 @@ class Stage:
         """Say what the performance says."""
         play = Play()
         self._plays.append(play)
+        if self._is_over:
+            play.finish()
         self.begun.put((messages[-1]["content"], play))
         return play.read()
 
@@ -60,8 +63,9 @@ class Stage:
         """Nothing to give back."""
 
     def release(self) -> None:
-        """End what was left, so that its thread ends."""
-        for play in self._plays:
+        """End each answer, now and later, so that its thread ends."""
+        self._is_over = True
+        for play in list(self._plays):
             play.finish()
 
 
