@@ -271,8 +271,8 @@ def _run(answer: AsyncGenerator[str, None]) -> Generator[str, None, None]:
 
     def run(function: Callable[[], Any]) -> Any:
         result: Slot[Any] = Slot()
-        start(lambda: loop.run_until_complete(function()), result, "oa-client provider")
         try:
+            start(lambda: loop.run_until_complete(function()), result, "oa-client provider")
             return result.take()
         except BaseException:
             if not result.is_full:

@@ -168,7 +168,7 @@ class Feed:
         elif needs is Pause.BYTES:
             limiter = loop.pieces
         try:
-            await loop.run(limiter, self._work)
+            await loop.run(limiter, partial(self._work, needs))
         except NoThread as error:
             if self._take():
                 self._break_off(error)
@@ -207,14 +207,14 @@ class Feed:
 
     # In the thread at work.
 
-    def _work(self) -> None:
+    def _work(self, needs: Pause) -> None:
         """Do what the reply needs, in a thread that may wait for it."""
         if not self._take():
             return
         if self._source is None:
             self._open()
         else:
-            self.settle(self.advance(may_wait=True))
+            self.settle(self.advance(needs))
         wake([self])
 
     def _open(self) -> None:
@@ -260,8 +260,8 @@ class Feed:
         assert self.reply is not None  # noqa: S101 - it is polled
         return self.reply.fileno()
 
-    def advance(self, may_wait: bool = False) -> Pause | None:
-        """As `Readable`; `may_wait`: do what it needs, until there are items."""
+    def advance(self, allowed: Pause | None = None) -> Pause | None:
+        """As `Readable`; `allowed`: what this thread may wait for, until there are items."""
         items, source, reply = self.items, self._source, self.reply
         assert source is not None  # noqa: S101 - the reply is open
         assert reply is not None  # noqa: S101 - it was opened
@@ -271,11 +271,11 @@ class Feed:
             if not self._stopped:
                 for item in source:
                     if type(item) is not str and isinstance(item, Pause):
-                        if items or not may_wait or (item is Pause.BYTES and self._is_polled):
+                        if items or item is not allowed:
                             return item
                         continue
                     items.append(item)
-                    if not may_wait and (len(items) >= READ_AHEAD or reply.received > self._bytes_limit):
+                    if allowed is None and (len(items) >= READ_AHEAD or reply.received > self._bytes_limit):
                         return Pause.ROOM
         except BaseException as error:
             self.error = error
