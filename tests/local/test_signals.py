@@ -88,31 +88,44 @@ def test_a_signal_never_strikes_where_a_model_is_made(
         *((mode, number) for mode in ("serve", "ask") for number in (signal.SIGINT, signal.SIGTERM)),
     ],
 )
-def test_a_process_ends_whenever_a_signal_comes(tmp_path: Path, mode: str, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "moment",
+    [
+        # While the model is loaded.
+        MODEL.path.name,
+        "a thread more",
+        *(
+            pytest.param(moment, marks=pytest.mark.full)
+            for moment in (" requests\n", " uvicorn\n", " xllamacpp\n", "up")
+        ),
+    ],
+    ids=str.strip,
+)
+def test_a_process_ends_whenever_a_signal_comes(tmp_path: Path, mode: str, number: signal.Signals, moment: str) -> None:
     """It comes during the imports, the load or the answer; a command ends with 130 or 143, without a traceback."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OA_")}
     output = tmp_path / "output"
-    for moment in (" requests\n", " uvicorn\n", " xllamacpp\n", MODEL.path.name, "a thread more", UP[mode]):
-        # Each import writes a line, by which the process is seen to have come so far.
-        command = [sys.executable, "-X", "importtime", *COMMANDS[mode]]
-        with (
-            output.open("wb") as file,
-            subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-            ) as process,
-        ):
-            _wait_for(process, moment, output, UP[mode])
-            process.send_signal(number)
-            try:
-                process.wait(MOST_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+    moment = UP[mode] if moment == "up" else moment
+    # Each import writes a line, by which the process is seen to have come so far.
+    command = [sys.executable, "-X", "importtime", *COMMANDS[mode]]
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        _wait_for(process, moment, output, UP[mode])
+        process.send_signal(number)
+        try:
+            process.wait(MOST_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
-        # A script's status is Python's own: -2 or 1, or 0 if it swallowed the error in a finalizer of an import.
-        if mode != "script":
-            assert process.returncode == 128 + number
-            assert "Traceback" not in output.read_text()
+    # A script's status is Python's own: -2 or 1, or 0 if it swallowed the error in a finalizer of an import.
+    if mode != "script":
+        assert process.returncode == 128 + number
+        assert "Traceback" not in output.read_text()
 
 
 def _wait_for(process: subprocess.Popen[bytes], moment: str, output: Path, up: str) -> None:
