@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -19,6 +20,11 @@ _VARIABLES = (
 
 #: The process's local server, and the threads that trio keeps; those that work have another name.
 _LASTING_THREADS = ("oa-client local server", "Trio thread")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores it for what it runs in the background, and a command of ours would then ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
