@@ -1,8 +1,8 @@
 """
 The clients for async code: the blocking ones, in threads.
 
-There is no second implementation of anything: an ordinary call is a blocking call in a thread. Only the reading of a
-stream is more than that, since a hop for each token would cost ten times as much as the token. It works like this:
+Nothing is implemented twice: an ordinary call is a blocking call in a thread. Only the reading of a stream is more than
+that, because a hop for each token would cost ten times as much as the token. It works like this:
 
 - The user's tasks use `client`, `chat`, `stream` and `items`, in the event loop.
 - `loop` is that event loop, and the threads of anyio's that a client may have in it. Any thread may call `Loop.set`, to
