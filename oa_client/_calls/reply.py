@@ -13,7 +13,6 @@ from typing import Any, Literal, overload
 from oa_client._calls.exchange import Exchange
 from oa_client._calls.pause import Pause
 from oa_client._calls.record import AnswerRecord, Outcome
-from oa_client._calls.text import join_surrogates, rest_of
 from oa_client._calls.turns import Turn
 from oa_client._net.body import Body
 from oa_client._net.failure import LINE_ERRORS
@@ -33,6 +32,7 @@ from oa_client._values.message import Message
 from oa_client._wire.answers import is_answer
 from oa_client._wire.sse import EventReader, ServerSentEvent
 from oa_client._wire.surface import DELETABLE_STATES
+from oa_client._wire.text import join_surrogates, rest_of
 
 #: seconds of pending events after which the message is looked at: the real server does not tell a stream that its
 #: message was cancelled or has timed out.
