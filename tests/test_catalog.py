@@ -498,27 +498,27 @@ def make_exchange(client: Client, timeout: Timeout) -> Exchange:
     return client._engine.exchange(keep=True)
 
 
-def test_waiting_until_something_is_so(client: Client) -> None:
-    """It is asked until the answer is yes, at once first, and all errors of asking come out."""
+def test_time_to_look(client: Client) -> None:
+    """It is time to look at once, and again for as long as somebody does."""
     exchange = make_exchange(client, Timeout())
     answers = [False, False, True]
-    exchange.wait_until(lambda: answers.pop(0))
-    assert [] == answers
+    for _ in exchange.looks():
+        if answers.pop(0):
+            break
 
-    with pytest.raises(ZeroDivisionError):
-        exchange.wait_until(lambda: 1 / 0)
+    assert [] == answers
 
 
 @pytest.mark.parametrize(
     ("limits", "phase"), [(Timeout(first_token=0.15), "first_token"), (Timeout(total=0.15), "total")]
 )
 def test_waiting_is_bounded(client: Client, limits: Timeout, phase: str) -> None:
-    """Both limits of the clock end the wait, and the error says which."""
+    """Both limits of the clock end the wait between looks, and the error says which."""
     exchange = make_exchange(client, limits)
     exchange.clock.ask()
     started = monotonic()
     with pytest.raises(TransportTimeout) as caught:
-        exchange.wait_until(lambda: False)
+        list(exchange.looks())
 
     assert phase == caught.value.phase
     assert monotonic() - started >= 0.15
@@ -527,13 +527,12 @@ def test_waiting_is_bounded(client: Client, limits: Timeout, phase: str) -> None
 def test_waiting_ends_when_it_is_stopped(client: Client) -> None:
     """Stopping the exchange ends a wait that has no limit."""
     exchange = make_exchange(client, Timeout(first_token=None, total=None))
-
-    def stop() -> bool:
-        exchange.stop()
-        return False
+    looks = exchange.looks()
+    next(looks)
+    exchange.stop()
 
     with pytest.raises(Interrupted):
-        exchange.wait_until(stop)
+        next(looks)
 
 
 NOW = datetime.now(timezone.utc)

@@ -359,7 +359,7 @@ def test_stream_that_nobody_got_costs_no_socket(
         raise KeyboardInterrupt
 
     # Ctrl-C in there.
-    monkeypatch.setattr(chat._position, "_tell_tail", interrupt)
+    monkeypatch.setattr(chat._position, "tell_tail", interrupt)
     with pytest.raises(KeyboardInterrupt):
         chat.stream("Two")
     gc.collect()

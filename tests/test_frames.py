@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import requests
 
 import oa_client
 from oa_client import Chat, Client
-from tests.scripted import Surface
+from tests.scripted import EventWriter, Surface
 from tests.test_catalog import Catalog
 
 PACKAGE = str(Path(oa_client.__file__).parent)
@@ -52,3 +52,92 @@ def test_plain_call(surface: Surface, frames: list[int], call: Callable[[Client,
 
     assert frames
     assert max(frames) <= 6
+
+
+@pytest.fixture
+def script(surface: Surface) -> Iterator[Catalog]:
+    """A server of each surface with models and plugins."""
+    with Catalog(surface) as server:
+        yield server
+
+
+@pytest.fixture
+def client(script: Catalog) -> Iterator[Client]:
+    """A client whose model the server has."""
+    with Client(script.url, **script.credentials, model="m") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda client, chat: list(client.stream("Hi")), id="stream"),
+        pytest.param(lambda client, chat: client.stream("Hi").finish(), id="finish"),
+        pytest.param(lambda client, chat: client.ask("Hi", sampling="k50", plugins=["Calculator"]), id="ask"),
+        pytest.param(lambda client, chat: list(chat.stream("And?")), id="chat.stream"),
+        pytest.param(lambda client, chat: chat.ask("And?", sampling="k50", plugins=["Calculator"]), id="chat.ask"),
+        pytest.param(lambda client, chat: list(chat.stream("And?", parent="m1")), id="parent"),
+        pytest.param(lambda client, chat: list(chat.regenerate()), id="draft"),
+        pytest.param(lambda client, chat: list(chat.regenerate("p2")), id="draft of another prompt"),
+        pytest.param(lambda client, chat: list(chat.edit("p2", "And?")), id="edit"),
+        pytest.param(lambda client, chat: client.open_chat(chat.id).ask("And?"), id="chat that was opened"),
+    ],
+)
+def test_request_of_a_reply(
+    script: Catalog, client: Client, frames: list[int], call: Callable[[Client, Chat], Any]
+) -> None:
+    """Each request that is made for a reply takes nine frames at most."""
+    chat = client.create_chat()
+    for text in ("One", "Two"):
+        chat.ask(text)
+    frames.clear()
+    call(client, chat)
+
+    assert frames
+    assert max(frames) <= 9
+
+
+def cut(stream: EventWriter) -> None:
+    """Break the connection after a token."""
+    stream.token("Hello")
+    stream.connection.reset()
+
+
+def test_request_after_a_break(script: Catalog, client: Client, frames: list[int]) -> None:
+    """Nine frames are enough for looking at an answer whose stream broke, for the next turn, and for its prompt."""
+    chat = client.create_chat()
+    default, script.events = script.events, cut
+    script.message_state = "complete"
+    client.ask("Hi")
+    chat.ask("One")
+    stream = chat.stream("Two")
+    stream.close()
+    script.events = default
+    chat.ask("Three")
+
+    assert script.calls.count("message") >= 3
+    assert max(frames) <= 9
+
+
+def test_request_of_one_who_waits(
+    script: Catalog, client: Client, frames: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine frames are enough to look at a message that is pending, one's own and one that is waited for."""
+    monkeypatch.setattr("oa_client._calls.reply.PENDING_LOOK", 0.0)
+    default = script.events
+
+    def wait_for_look(stream: EventWriter) -> None:
+        stream.pending()
+        script.wait_until(lambda: "message" in script.calls)
+        default(stream)
+
+    script.events = wait_for_look
+    client.ask("One")
+    script.events = lambda stream: stream.connection.wait_until_left() if stream.message_id == "m2" else default(stream)
+    with client.stream("Two"):
+        script.message_state = "in_progress"
+        client.ask("Three")
+    script.message_state = "complete"
+
+    assert script.calls.count("message") >= 2
+    assert max(frames) <= 9

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import blocking_state
 from oa_client._calls.engine import Engine
 from oa_client._calls.exchange import Exchange
-from oa_client._calls.reply import Opening, Reply
-from oa_client._calls.turns import Turn, wait_through
+from oa_client._calls.place import Place
+from oa_client._calls.reply import Opening
+from oa_client._calls.turns import wait_through
 from oa_client._chats.absence import explaining_absence
-from oa_client._chats.position import Placing, Position, find, id_of
+from oa_client._chats.places import After, Again, Beside
+from oa_client._chats.position import Position, find, id_of
 from oa_client._transcripts.tree import Tree
 from oa_client._values.argument import did_you_mean, show
 from oa_client._values.chat import ChatInfo
@@ -75,7 +78,7 @@ class Chat:
         self._options: AnswerOptions = options or {}
         # The exchange that made the chat, and deletes it unless `_keep()` is called.
         self._maker = maker
-        self._position = Position(engine, chat_id, is_empty=maker is not None)
+        self._position = Position(chat_id, is_empty=maker is not None)
         self._is_deleted = False
 
     def __repr__(self) -> str:
@@ -140,7 +143,7 @@ class Chat:
         self, messages: Messages, *, parent: Message | str | None = None, **options: Unpack[AnswerOptions]
     ) -> Message:
         """Say something, wait, and return the final message; arguments and errors are those of `stream`."""
-        with self.stream(messages, parent=parent, **options) as stream:
+        with Stream(wait_through(self._asking(messages, parent, options)(ignore))) as stream:
             return stream.finish()
 
     @name_options
@@ -305,32 +308,18 @@ class Chat:
 
     def _asking(self, messages: Messages, parent: Message | str | None, options: AnswerOptions) -> Opening:
         question = read_question(messages, options, self._options)
-        parent_id = None if parent is None else id_of("parent", parent)
-        if isinstance(parent, Message) and parent.role != "assistant":
-            raise ConfigurationError("parent must be an answer, since only that can be followed by a prompt")
-        return self._opening(question, self._position.after(parent_id))
+        return self._opening(question, After(self._position, parent))
 
     def _regenerating(self, message: Message | str | None, options: AnswerOptions) -> Opening:
-        question = read_options(options, self._options)
-        message_id = None if message is None else id_of("message", message)
-        return self._opening(question, self._position.again(message_id), is_draft=True)
+        return self._opening(read_options(options, self._options), Again(self._position, message))
 
     def _editing(self, message: Message | str, messages: Messages, options: AnswerOptions) -> Opening:
         question = read_question(messages, options, self._options)
-        id_of("message", message)
-        return self._opening(question, self._position.beside(message))
+        return self._opening(question, Beside(self._position, message))
 
-    def _opening(self, question: Question, place: Placing, is_draft: bool = False) -> Opening:
+    def _opening(self, question: Question, place: Place) -> Opening:
         self._check_exists()
-
-        def start(note: Callable[[Exchange], object]) -> Generator[Turn, None, Reply]:
-            exchange = self._engine.exchange(keep=True)
-            exchange.chat_id = self.id
-            note(exchange)
-            with self._engine.guard(exchange), explaining_absence(exchange, self.id):
-                return (yield from self._position.start(exchange, question, place, is_draft))
-
-        return start
+        return partial(self._engine.open, question, place)
 
     # Calls.
 

@@ -177,7 +177,8 @@ class Client:
 
         Arguments and errors are those of `stream`, and of iterating the stream.
         """
-        with self.stream(messages, keep=keep, **options) as stream:
+        question = read_question(messages, options, self._options)
+        with Stream(wait_through(self._engine.ask(question, keep, ignore))) as stream:
             return stream.finish()
 
     @name_options

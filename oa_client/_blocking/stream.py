@@ -102,7 +102,7 @@ class Stream:
         """Raise an error of the iteration; for a generator that another thread executes, say so."""
         if is_foreign(error):
             raise error
-        if self._reply.exchange.stopped:
+        if self._reply.life.is_left:
             # close(), while another thread reads.
             return
         if isinstance(error, OAError):
@@ -119,8 +119,11 @@ class Stream:
             IncompleteReplyError: if the stream was closed before its end, or has already raised an error.
             OAError: as iterating does.
         """
-        for _ in self:
-            pass
+        try:
+            for _ in self._items:
+                pass
+        except ValueError as error:
+            self._explain(error)
         if self.message is None:
             raise unfinished(self.chat_id, self.message_id, self.text)
         return self.message

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from oa_client._calls.exchange import Exchange
 from oa_client._values.argument import did_you_mean
@@ -22,40 +22,28 @@ class Catalog:
         self._loaded_plugins: list[Plugin] | None = None
 
     def complete(self, exchange: Exchange, question: Question) -> Question:
-        """Fill in what only the server knows: its model, and the values of a preset."""
-        model = question.model or exchange.transport.target.model
-        sampling = question.sampling
-        if isinstance(sampling, Sampling) and sampling.preset is not None:
-            sampling = sampling.over(self._preset(exchange, model, sampling.preset))
-        elif self._loaded_models is not None:
-            self._model(exchange, model)
-        plugins = [self._plugin(exchange, item) if isinstance(item, str) else item for item in question.plugins]
+        """Fill in what only the server knows: its model, and the values of a preset. A list at hand may be old."""
+        model, sampling = question.model or exchange.transport.target.model, question.sampling
+        preset = sampling.preset if isinstance(sampling, Sampling) else None
+        if preset is not None or self._loaded_models is not None:
+            info = _find_model(self._loaded_models, model) or _find_model(self.load_models(exchange), model)
+            if info is None:
+                names = [info.name for info in self._loaded_models or ()]
+                raise _unknown(exchange, f"model {model!r} is not on the server", model, names)
+            if isinstance(sampling, Sampling) and preset is not None:
+                presets = {one.name: one.sampling for one in info.presets}
+                if preset not in presets:
+                    raise _unknown(exchange, f"sampling: no preset {preset!r} for {model}", preset, presets)
+                sampling = sampling.over(presets[preset])
+        plugins = list(question.plugins)
+        for index, name in enumerate(plugins):
+            if isinstance(name, str):
+                plugin = _find_plugin(self._loaded_plugins, name) or _find_plugin(self.load_plugins(exchange), name)
+                if plugin is None:
+                    names = [plugin.name for plugin in self._loaded_plugins or () if plugin.name]
+                    raise _unknown(exchange, f"plugin {name!r} is not on the server", name, names)
+                plugins[index] = plugin.to_json()
         return replace(question, model=model, sampling=sampling, plugins=plugins)
-
-    def _model(self, exchange: Exchange, name: str) -> ModelInfo:
-        # The list at hand may be old.
-        for load in (lambda _: self._loaded_models or [], self.load_models):
-            models = {info.name: info for info in load(exchange)}
-            if name in models:
-                return models[name]
-        raise ConfigurationError(f"model {name!r} is not on the server{did_you_mean(name, exchange.hide(models))}")
-
-    def _preset(self, exchange: Exchange, model: str, name: str) -> Sampling:
-        presets = {preset.name: preset.sampling for preset in self._model(exchange, model).presets}
-        if name not in presets:
-            raise ConfigurationError(
-                f"sampling: no preset {name!r} for {model}{did_you_mean(name, exchange.hide(presets))}"
-            )
-        return presets[name]
-
-    def _plugin(self, exchange: Exchange, name: str) -> dict[str, Any]:
-        for load in (lambda _: self._loaded_plugins or [], self.load_plugins):
-            plugins = load(exchange)
-            for plugin in plugins:
-                if plugin.config and name in (plugin.config.name_for_human, plugin.config.name_for_model):
-                    return plugin.to_json()
-        names = [plugin.name for plugin in plugins if plugin.name]
-        raise ConfigurationError(f"plugin {name!r} is not on the server{did_you_mean(name, exchange.hide(names))}")
 
     def load_plugins(self, exchange: Exchange) -> list[Plugin]:
         """Ask for the plugins that the server lists, and remember them."""
@@ -66,3 +54,18 @@ class Catalog:
         """Ask for the models that the server lists, and remember them."""
         self._loaded_models = exchange.send(exchange.surface.list_models())
         return self._loaded_models
+
+
+def _find_model(models: Sequence[ModelInfo] | None, name: str) -> ModelInfo | None:
+    return {info.name: info for info in models or ()}.get(name)
+
+
+def _find_plugin(plugins: Sequence[Plugin] | None, name: str) -> Plugin | None:
+    for plugin in plugins or ():
+        if plugin.config and name in (plugin.config.name_for_human, plugin.config.name_for_model):
+            return plugin
+    return None
+
+
+def _unknown(exchange: Exchange, problem: str, name: str, known: Iterable[str]) -> ConfigurationError:
+    return ConfigurationError(f"{problem}{did_you_mean(name, exchange.hide(known))}")

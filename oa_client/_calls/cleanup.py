@@ -19,6 +19,7 @@ from time import monotonic
 from typing import TypeVar
 
 from oa_client._calls.clock import pauses
+from oa_client._calls.life import State
 from oa_client._calls.process import Process
 from oa_client._calls.signing import send_signed
 from oa_client._net.interrupt import Interrupt
@@ -56,11 +57,11 @@ _log = logging.getLogger("oa_client")
 
 @dataclass(slots=True, eq=False)
 class _LeftChat:
-    """A chat to be deleted, and the answer to wait for (None: whichever the chat has)."""
+    """A chat to be deleted, the answer to wait for (None: whichever the chat has), and how far its reply had come."""
 
     chat_id: str
     message_id: str | None
-    was_refused: bool = False
+    state: State
     deadline: float = field(default_factory=lambda: monotonic() + DEADLINE)
     unsure_until: float = 0.0
     hidden: bool = False
@@ -109,18 +110,18 @@ class Cleanup:
         self._deadline: float | None = None
         self._failed: list[str] = []
 
-    def leave(self, chat_id: str, message_id: str | None, was_asked: bool = False, was_refused: bool = False) -> None:
+    def leave(self, chat_id: str, message_id: str | None = None, state: State = State.NEW) -> None:
         """
         Note a chat, without starting anything: for the garbage collector.
 
         Args:
             chat_id: of the chat.
             message_id: the answer, if its id has come.
-            was_asked: whether an answer was asked for, but the server may not have taken the request.
-            was_refused: whether it is known that there will be none, whatever the chat says.
+            state: how far the reply has come. After `ASKED` the answer may yet come into the chat, and after `REFUSED`
+                there will be none, whatever the chat says.
         """
-        unsure_until = monotonic() + UNSURE if was_asked else 0.0
-        self._add(_LeftChat(chat_id, message_id, was_refused, unsure_until=unsure_until))
+        unsure_until = monotonic() + UNSURE if state is State.ASKED else 0.0
+        self._add(_LeftChat(chat_id, message_id, state, unsure_until=unsure_until))
 
     def look_again(self) -> None:
         """See whether what is waited for has come already."""
@@ -278,7 +279,7 @@ class Cleanup:
 
     def _state(self, item: _LeftChat) -> str:
         surface = self._transport.target.surface
-        if item.was_refused or self.is_own:
+        if item.state is State.REFUSED or self.is_own:
             return "complete"
         if item.message_id is not None:
             return self._send(surface.get_message(item.chat_id, item.message_id), item).state

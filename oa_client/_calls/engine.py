@@ -17,6 +17,8 @@ from oa_client._accounts.target import Target
 from oa_client._calls.catalog import Catalog
 from oa_client._calls.cleanup import DEADLINE, Cleanup, start_all
 from oa_client._calls.exchange import Exchange, snapshot
+from oa_client._calls.life import LOST_ANSWERS, State
+from oa_client._calls.place import Place
 from oa_client._calls.process import Process
 from oa_client._calls.reply import Reply
 from oa_client._calls.turns import Turn, Turns
@@ -30,11 +32,6 @@ from oa_client._values.timeout import Timeout
 from oa_client._wire.call import Call
 from oa_client._wire.inference import Inference
 from oa_client._wire.surface import Surface, check_size
-
-#: Answers after which nothing is queued: the message that a 503 leaves behind is never worked on.
-_REFUSALS = (*range(200, 500), 503)
-#: A proxy's words for not knowing what became of a request.
-_LOST_ANSWERS = (502, 504)
 
 _T = TypeVar("_T")
 
@@ -149,14 +146,8 @@ class Engine:
             exchange.thread = threading.get_ident()
             yield
         except BaseException as error:
-            if isinstance(error, APIError) and error.status not in _LOST_ANSWERS:
-                # What the server made of the request, it has made by now.
-                exchange.was_asked = False
-            if isinstance(error, TransportError) and error.is_unsent:
-                exchange.was_asked = False
-            # A clear refusal has queued nothing, so the chat can go at once.
-            if exchange.message_id is None and isinstance(error, APIError) and error.status in _REFUSALS:
-                exchange.was_refused = True
+            if exchange.life.progress is State.REFUSED:
+                # Nothing is queued, so the chat can go at once.
                 exchange.delete_chat()
             exchange.leave_chat()
             if not isinstance(error, GeneratorExit):
@@ -185,57 +176,49 @@ class Engine:
         with self.exchanging() as exchange:
             return exchange.send(make_call(exchange.surface))
 
-    def start(
-        self, exchange: Exchange, question: Question, post_prompt: Callable[[Exchange, str], tuple[str, str]]
+    def open(
+        self, question: Question, place: Place, note: Callable[[Exchange], object]
     ) -> Generator[Turn, None, Reply]:
         """
         Ask, and open the events; a generator, which waits as `Turn.come` does.
 
+        Its steps are not generators of their own, so that each call is a few frames away from the user's.
+
         Args:
-            exchange: of the reply.
             question: what is asked.
-            post_prompt: puts the prompt into a chat, and returns the ids of both; the exchange knows the chat then.
+            place: where the prompt goes.
+            note: is told of the exchange.
         """
-        surface, turns = exchange.surface, self._turns
-        with self.guard(exchange):
-            check_size(surface, question)
-            question = self.catalog.complete(exchange, question)
-            chat_id, prompt_id = post_prompt(exchange, question.prompt)
-            with turns.turn(exchange) if turns else nullcontext() as turn:
+        exchange = self.exchange(place.keep)
+        exchange.chat_id = place.chat_id
+        note(exchange)
+        life, turns = exchange.life, self._turns
+        with self.guard(exchange), place.around(exchange) as turn:
+            try:
                 if turn:
                     yield from turn.come()
-                exchange.clock.ask()
-                exchange.was_asked = True
-                message_id = exchange.message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
-                if turns:
-                    turns.begin(chat_id, message_id, exchange.timeout.first_token)
-            body = self._open_events(exchange, chat_id, message_id)
-            return Reply(exchange, body, chat_id, message_id, partial(turns.end, message_id) if turns else _nothing)
-
-    def _open_events(self, exchange: Exchange, chat_id: str, message_id: str) -> Body:
-        try:
-            body: Body = exchange.send(exchange.surface.open_events(chat_id, message_id))
-            return body
-        except Interrupted:
-            raise
-        except TransportError as error:
-            # The answer was asked for, so the reply looks for it on the server, as after a break in mid-answer.
-            return LostBody(error)
-        except APIError as error:
-            if error.status not in _LOST_ANSWERS:
+                check_size(exchange.surface, question)
+                question = self.catalog.complete(exchange, question)
+                chat_id = place.chat_id or exchange.create_chat()
+                prompt_id = place.put(exchange, chat_id, question.prompt)
+                with turns.turn(exchange) if turns else nullcontext() as turn:
+                    if turn:
+                        yield from turn.come()
+                    exchange.clock.ask()
+                    life.ask()
+                    message_id = self._post_assistant(exchange, chat_id, prompt_id, question)
+                    life.take(message_id, partial(turns.end, message_id) if turns else None)
+                    if turns:
+                        turns.begin(chat_id, message_id, exchange.timeout.first_token)
+                body = self._open_events(exchange, chat_id, message_id)
+            except OAError as error:
+                life.fail(error)
                 raise
-            return LostBody(error)
+            return Reply(exchange, body, chat_id, message_id)
 
     def ask(self, question: Question, keep: bool, note: Callable[[Exchange], object]) -> Generator[Turn, None, Reply]:
-        """Ask in a chat of its own, as `start` does; `note` is told of the exchange."""
-        exchange = self.exchange(keep)
-        note(exchange)
-        return (yield from self.start(exchange, question, self.post_in_new_chat))
-
-    def post_in_new_chat(self, exchange: Exchange, prompt: str) -> tuple[str, str]:
-        """Put a prompt into a chat of its own; for `start`."""
-        chat_id = exchange.create_chat()
-        return chat_id, exchange.send(exchange.surface.post_prompt(chat_id, None, prompt))
+        """Ask in a chat of its own, as `open` does."""
+        return self.open(question, Place(keep), note)
 
     def _post_assistant(self, exchange: Exchange, chat_id: str, prompt_id: str, question: Question) -> str:
         try:
@@ -256,10 +239,24 @@ class Engine:
                 "and counts refused ones): wait some minutes",
             ) from error
 
+    def _open_events(self, exchange: Exchange, chat_id: str, message_id: str) -> Body:
+        try:
+            body: Body = exchange.send(exchange.surface.open_events(chat_id, message_id))
+            return body
+        except Interrupted:
+            raise
+        except TransportError as error:
+            # The answer was asked for, so the reply looks for it on the server, as after a break in mid-answer.
+            return LostBody(error)
+        except APIError as error:
+            if error.status not in LOST_ANSWERS:
+                raise
+            return LostBody(error)
+
     def delete_later(self, chat_id: str) -> None:
         """Have a chat deleted, in the background, when its answers are final."""
         cleanup = self._connect().cleanup
-        cleanup.leave(chat_id, None)
+        cleanup.leave(chat_id)
         cleanup.start()
 
     def stop(self) -> None:
@@ -306,10 +303,6 @@ class Engine:
         if link is not None:
             link.transport.close()
         return undeleted
-
-
-def _nothing() -> None:
-    pass
 
 
 def _local_target() -> Target:

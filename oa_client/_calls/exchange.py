@@ -10,11 +10,12 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from oa_client._calls.cleanup import GRACE, Cleanup, finish_all
 from oa_client._calls.clock import Clock, pauses
+from oa_client._calls.life import Life, State
 from oa_client._calls.process import Process
 from oa_client._calls.retry import pause_before
 from oa_client._calls.signing import send_signed
@@ -57,10 +58,8 @@ class Exchange:
         process: that made it; in a forked child it does nothing.
         clock: counts the time that the user is kept waiting.
         interrupt: ends whatever the exchange waits for.
+        life: how far the reply has come, and whether the user has left it.
         chat_id: the chat that was made; None before.
-        message_id: the answer that was asked for; None before.
-        was_asked: whether an answer was asked for, but the server may not have taken the request.
-        was_refused: whether the server has said that there will be no answer.
         was_busy: whether the server has refused a call since its queue was full, even if a repetition then went well.
         thread: the one that makes its calls; None before and after, and while it waits for its turn.
         is_strict: whether it is as the gpt4free provider's: an API error has the server's bare words as `args[0]`, and
@@ -73,18 +72,14 @@ class Exchange:
         self.timeout = timeout
         self.clock = Clock(timeout)
         self.interrupt = Interrupt()
+        self.life = Life()
         self.chat_id: str | None = None
-        self.message_id: str | None = None
-        self.was_asked = False
-        self.was_refused = False
         self.was_busy = False
         self.thread: int | None = None
         self.is_strict = False
         self._max_retries = max_retries
         self._cleanup = cleanup
         self._chat_is_ours = cleanup is not None
-        self._is_creating = False
-        self._stop_is_wanted = False
         _alive.add(self)
         _see_to_the_end()
 
@@ -92,11 +87,6 @@ class Exchange:
     def surface(self) -> Surface:
         """The dialect of the server."""
         return self.transport.target.surface
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `stop()` was called."""
-        return self._stop_is_wanted
 
     def create_chat(self) -> str:
         """
@@ -109,7 +99,7 @@ class Exchange:
             return self._create_chat()
         made: Slot[str] = Slot()
         try:
-            self._is_creating = True
+            self.life.create()
             start(self._create_chat, made, "oa-client chat")
             try:
                 return str(made.take())
@@ -128,12 +118,12 @@ class Exchange:
             del made
 
     def _create_chat(self) -> str:
-        self._is_creating = True
+        self.life.create()
         try:
             self.chat_id = self.send(self.surface.create_chat())
         finally:
-            self._is_creating = False
-            if self._stop_is_wanted:
+            self.life.created()
+            if self.life.is_left:
                 self.stop()
                 if self._cleanup is not None:
                     self._cleanup.look_again()
@@ -178,18 +168,18 @@ class Exchange:
         with self.clock.waiting():
             return send_signed(self.transport, call, Timeout(connect=limit, read=limit), self.interrupt)
 
-    def wait_until(self, is_so: Callable[[], object]) -> None:
+    def looks(self) -> Iterator[None]:
         """
-        Ask, and again after growing pauses, until the answer is yes.
+        Yield when it is time to look at something: at once, and again after growing pauses.
 
         Raises:
             TransportTimeout: if a limit is passed.
             Interrupted: if the exchange is stopped.
         """
-        growing = pauses()
-        while not is_so():
+        for pause in pauses():
+            yield
             with self.clock.waiting():
-                is_stopped = self.interrupt.wait(min(next(growing), max(self.clock.left, 0)))
+                is_stopped = self.interrupt.wait(min(pause, max(self.clock.left, 0)))
             if is_stopped:
                 raise Interrupted("interrupted while another answer was waited for")
             self.clock.check()
@@ -201,11 +191,15 @@ class Exchange:
         return Timeout(connect=None if connect == math.inf else connect, read=None if read == math.inf else read)
 
     def stop(self) -> None:
-        """End the exchange, from any thread: wake who waits, and leave the chat. Waits for nothing, starts nothing."""
-        if not self.process.is_this:
+        """
+        End the exchange, if it is not over, from any thread: wake whoever waits, and leave the chat.
+
+        Waits for nothing, starts nothing.
+        """
+        if not self.process.is_this or self.life.progress is State.GONE:
             return
-        self._stop_is_wanted = True
-        if self._is_creating and self._cleanup is not None:
+        self.life.leave()
+        if self.life.progress is State.CREATING and self._cleanup is not None:
             self._cleanup.fire_later(self.interrupt)
         else:
             self.interrupt.fire()
@@ -219,7 +213,7 @@ class Exchange:
         """Leave the chat, if there is one to be deleted, to the clean-up."""
         if self._chat_is_ours and self._cleanup is not None and self.chat_id is not None and self.process.is_this:
             # In this order: left twice does no harm.
-            self._cleanup.leave(self.chat_id, self.message_id, self.was_asked, self.was_refused)
+            self._cleanup.leave(self.chat_id, self.life.message_id, self.life.progress)
             self._chat_is_ours = False
 
     def delete_chat(self) -> OAError | None:
@@ -257,7 +251,7 @@ class Exchange:
 
     def describe(self, error: OAError, text: str = "") -> OAError:
         """Add what is known of the reply to an error."""
-        error.chat_id, error.message_id, error.text = self.chat_id, self.message_id, text
+        error.chat_id, error.message_id, error.text = self.chat_id, self.life.message_id, text
         if self.is_strict and isinstance(error, APIError) and error.detail:
             error.args = (error.detail,)
         return error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 
 from oa_client._calls.clock import pauses
@@ -26,20 +24,6 @@ from oa_client._wire.surface import DELETABLE_STATES, is_gone
 _log = logging.getLogger("oa_client")
 
 
-@dataclass(slots=True)
-class Outcome:
-    """
-    What has come of a reply, for who is not to hold the reply itself.
-
-    Attributes:
-        message_id: the answer that was asked for.
-        message: the final message; None until it has come.
-    """
-
-    message_id: str
-    message: Message | None = None
-
-
 class AnswerRecord:
     """
     The message that an answer is on the server.
@@ -48,45 +32,36 @@ class AnswerRecord:
         exchange: of the reply.
         chat_id: of its chat.
         message_id: of the message.
-        begun: is called, perhaps often, when the message is not pending any more.
 
     Attributes:
-        is_final: whether the answer will not change any more, though it ends with an error.
         looked: when it was last looked at, in seconds on the monotonic clock.
     """
 
-    def __init__(self, exchange: Exchange, chat_id: str, message_id: str, begun: Callable[[], None]) -> None:
-        self.is_final = False
+    def __init__(self, exchange: Exchange, chat_id: str, message_id: str) -> None:
         self.looked = monotonic()
         self._exchange = exchange
         self._chat_id, self._message_id = chat_id, message_id
-        self._begun = begun
 
     def look(self) -> Message | None:
-        """Look at a message that has been pending for a while; return it if it is complete."""
+        """Look at the message, and judge it; raises what the calls and `judge` raise."""
         self.looked = monotonic()
-        try:
-            return self.judge(self._get())
-        except (TransportError, APIError):
-            # The stream itself is alive; the next look may work.
-            return None
-
-    def _get(self) -> Message:
         exchange = self._exchange
         try:
-            return exchange.send_late(exchange.surface.get_message(self._chat_id, self._message_id))
+            message = exchange.send_late(exchange.surface.get_message(self._chat_id, self._message_id))
         except APIError as error:
             if is_gone(exchange.surface, self._chat_id, exchange.send_late):
                 raise CancelledReplyError("the chat was deleted", reason="deleted") from error
             raise
+        return self.judge(message)
 
     def judge(self, message: Message) -> Message | None:
         """Return the message if it is complete, None if it may yet be, and raise if it never will."""
         if message.state != "pending":
-            self._begun()
+            self._exchange.life.begin()
         if message.state == "complete":
             return message
-        self.is_final = message.state in DELETABLE_STATES
+        if message.state in DELETABLE_STATES:
+            self._exchange.life.settle()
         if message.state == "aborted_by_worker":
             raise GenerationError("the server gave the answer up; its reason went to a stream that was not open")
         if message.state == "cancelled":
@@ -108,7 +83,7 @@ class AnswerRecord:
         problem: OAError | None = cut
         for pause in pauses():
             try:
-                message = self.judge(self._get())
+                message = self.look()
                 if message is not None:
                     _log.info(
                         "message %s: taken from the server's record, as its stream ended early%s",

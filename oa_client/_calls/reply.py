@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -11,12 +12,14 @@ from time import monotonic
 from typing import Any, Literal, overload
 
 from oa_client._calls.exchange import Exchange
+from oa_client._calls.life import State
 from oa_client._calls.pause import Pause
-from oa_client._calls.record import AnswerRecord, Outcome
+from oa_client._calls.record import AnswerRecord
 from oa_client._calls.turns import Turn
 from oa_client._net.body import Body
 from oa_client._net.failure import LINE_ERRORS
 from oa_client._values.errors import (
+    APIError,
     CancelledReplyError,
     GenerationError,
     OAError,
@@ -58,21 +61,17 @@ class Reply:
         received: bytes of the body so far.
     """
 
-    def __init__(
-        self, exchange: Exchange, body: Body, chat_id: str, message_id: str, begun: Callable[[], None]
-    ) -> None:
-        """Take over an open body; `begun` is called, perhaps often, when the message is not pending any more."""
+    def __init__(self, exchange: Exchange, body: Body, chat_id: str, message_id: str) -> None:
+        """Take over an open body."""
         self.exchange = exchange
+        self.life = exchange.life
         self.chat_id, self.message_id = chat_id, message_id
-        self.outcome = Outcome(message_id)
         self.diverged = False
         self.received = 0
         self._body = body
-        self._begun = begun
         self._text = io.StringIO()
         self._half = ""
-        self._record = AnswerRecord(exchange, chat_id, message_id, begun)
-        self._is_over = False
+        self._record = AnswerRecord(exchange, chat_id, message_id)
         self._read_limit = exchange.timeout.read or math.inf
         self._hide = exchange.transport.secrets.hide
         self._is_bounded = False
@@ -87,7 +86,7 @@ class Reply:
     @property
     def message(self) -> Message | None:
         """The final message; None until it has come."""
-        return self.outcome.message
+        return self.life.message
 
     @property
     def text(self) -> str:
@@ -97,12 +96,11 @@ class Reply:
     @property
     def is_closed(self) -> bool:
         """Whether it was stopped before its end."""
-        return self.exchange.stopped and self.message is None
+        return self.life.is_left and self.message is None
 
     def stop(self) -> None:
         """End a reply that is not over, from any thread. Waits for nothing, starts nothing."""
-        if not self._is_over:
-            self.exchange.stop()
+        self.exchange.stop()
 
     def release(self) -> None:
         """Close the connection; only while nobody reads."""
@@ -138,14 +136,14 @@ class Reply:
             waits: if false, a `Pause` is yielded before whatever would wait for the server.
             in_pieces: if true, `Pause.BYTES` is yielded before each wait for more of the body.
         """
-        cut = self._body.failure
+        life, cut = self.life, self._body.failure
         final: Message | None = None
         try:
             try:
                 final = yield from self._read_events(waits, in_pieces)
             except TransportError as error:
                 cut = without_frames(error)
-            if self.exchange.stopped:
+            if life.is_left:
                 return
             if not waits:
                 yield Pause.CALL
@@ -158,18 +156,20 @@ class Reply:
                 if not waits:
                     # Somebody else may go on with it.
                     yield Pause.CALL
-            self.outcome.message = final
-            undeleted = self._finish()
+            life.settle(final)
+            self._body.drain()
+            undeleted = self.exchange.delete_chat()
+            life.end()
             if undeleted is not None and self.exchange.is_strict:
                 raise undeleted
-            self._is_over = True
             yield MessageEvent(final)
         except OAError as error:
-            if not self.exchange.stopped:
-                if self._record.is_final:
+            if not life.is_left:
+                if life.progress is State.FINAL:
                     if not waits:
                         yield Pause.CALL
-                    self._finish()
+                    self._body.drain()
+                    self.exchange.delete_chat()
                 self.exchange.leave_chat()
                 self.exchange.clean_up()
                 self.exchange.describe(error, self.text)
@@ -180,11 +180,11 @@ class Reply:
 
     def _read_events(self, waits: bool, in_pieces: bool) -> Generator[str | Event | Pause, None, Message | None]:
         """Yield what comes in the events; return the final message if it does."""
-        clock, body, write = self.exchange.clock, self._body, self._text.write
+        life, clock, body, write = self.life, self.exchange.clock, self._body, self._text.write
         events = EventReader()
         if not waits:
             body.set_timeout(0)
-        while not body.is_over and not self.exchange.stopped:
+        while not body.is_over and not life.is_left:
             if in_pieces:
                 yield Pause.BYTES
             piece = self._receive(waits)
@@ -214,7 +214,7 @@ class Reply:
                             clock.phase_left = clock.idle
                         else:
                             clock.token()
-                            self._begun()
+                            life.begin()
                         has_token = True
                         yield text
                         continue
@@ -232,10 +232,11 @@ class Reply:
                 if isinstance(item, PendingEvent) and monotonic() - self._record.looked >= PENDING_LOOK:
                     if not waits:
                         yield Pause.CALL
-                    # Counts its own time.
-                    final = self._record.look()
-                    if final is not None:
-                        return final
+                    # If it fails, the stream itself is alive, and the next look may work. Counts its own time.
+                    with contextlib.suppress(TransportError, APIError):
+                        final = self._record.look()
+                        if final is not None:
+                            return final
                 away += monotonic() - left
             if not has_token:
                 clock.spend(monotonic() - started - away)
@@ -300,7 +301,7 @@ class Reply:
             raise TransportError("the last event of the stream tells of another message")
         self.exchange.clock.event()
         if data.get("event_type") != "pending":
-            self._begun()
+            self.life.begin()
         if data.get("event_type") == "error":
             raise self._error(data)
         item = event_from_json(data)
@@ -318,7 +319,8 @@ class Reply:
         words = self._hide(without_halves(words)) if isinstance(words, str) and words else "no reason given"
         state = data["message"].get("state") if isinstance(data.get("message"), dict) else None
         # It may be anything, and nothing that a set takes.
-        self._record.is_final = isinstance(state, str) and state in DELETABLE_STATES
+        if isinstance(state, str) and state in DELETABLE_STATES:
+            self.life.settle()
         if state == "timeout":
             return CancelledReplyError(f"{words}: the message waited too long on the server", reason="timeout")
         return GenerationError(words)
@@ -331,11 +333,6 @@ class Reply:
                 "message %s: the final text differs from the tokens; Stream.message has the final text", message.id
             )
         return rest
-
-    def _finish(self) -> OAError | None:
-        """Read the body to its end and delete the chat: the answer is final. Never fails, but may return why."""
-        self._body.drain()
-        return self.exchange.delete_chat()
 
 
 #: Opens a reply, in steps: it waits as `Turn.come` does. Is given a function to be told of the exchange.

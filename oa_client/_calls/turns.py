@@ -193,14 +193,14 @@ class Turn:
                 finally:
                     exchange.thread = threading.get_ident()
                     exchange.interrupt.detach()
-                if exchange.stopped:
+                if exchange.life.is_left:
                     raise Interrupted("interrupted while another reply of this client was pending")
             clock.check()
 
     @property
     def due(self) -> float:
         """When to go on, in seconds on the monotonic clock; infinite if only `ring` can tell."""
-        return 0.0 if self._exchange.stopped else min(self._limit, self._turns._due(self))
+        return 0.0 if self._exchange.life.is_left else min(self._limit, self._turns._due(self))
 
     def wait(self) -> None:
         """Wait, in this thread, until it is to go on, or for a while."""

@@ -22,7 +22,7 @@ def explaining_absence(exchange: Exchange, chat_id: str) -> Iterator[None]:
             is_missing = is_gone(exchange.surface, chat_id, exchange.send)
         except OAError:
             # The 404 may mean the trouble that this error reports; after a 500, either error will do.
-            if error.status == 404 or exchange.stopped:
+            if error.status == 404 or exchange.life.is_left:
                 raise
             is_missing = False
         if not is_missing:
