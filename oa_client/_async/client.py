@@ -20,7 +20,7 @@ from oa_client._async.loop import Loops
 from oa_client._async.poller import Poller
 from oa_client._async.stream import AsyncStream
 from oa_client._blocking.chat import Chat
-from oa_client._blocking.client import CLOSE_TIMEOUT, Client, closing_time
+from oa_client._blocking.client import CLOSE_TIMEOUT, Client
 from oa_client._calls.exchange import snapshot
 from oa_client._calls.reply import Opening
 from oa_client._values.message import Message
@@ -28,7 +28,7 @@ from oa_client._values.model import ModelInfo
 from oa_client._values.options import AnswerOptions, merge_options, name_options
 from oa_client._values.plugin import Plugin
 from oa_client._values.question import Messages, read_question
-from oa_client._values.timeout import Timeout
+from oa_client._values.timeout import Timeout, closing_time
 from oa_client._values.user import User
 
 if sys.version_info >= (3, 11):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, get_args
 
 from oa_client._blocking.stream import Stream
 from oa_client._calls.cleanup import blocking_state
@@ -35,8 +35,7 @@ elif TYPE_CHECKING:
     from typing_extensions import Unpack
 
 ReportType = Literal["spam", "offensive", "feedback"]
-
-REPORT_TYPES = ("spam", "offensive", "feedback")
+REPORT_TYPES = get_args(ReportType)
 EXPORT_FORMATS = ("json", "markdown")
 #: characters; the server refuses a longer title from a user, though it makes longer ones from first prompts.
 TITLE_LIMIT = 100
@@ -300,7 +299,7 @@ class Chat:
         if not reason:
             raise ConfigurationError("reason is empty: say what is wrong")
         if report_type not in REPORT_TYPES:
-            near = did_you_mean(report_type, REPORT_TYPES) or f": it can be {', '.join(REPORT_TYPES)}"
+            near = did_you_mean(report_type, REPORT_TYPES)
             raise ConfigurationError(f"report_type {show(report_type)} is unknown to the server{near}")
         self._send(lambda surface: surface.report(self.id, message_id, report_type, reason))
 

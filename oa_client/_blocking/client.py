@@ -17,7 +17,6 @@ from oa_client._accounts.store import LoginFile
 from oa_client._accounts.target import find_target
 from oa_client._blocking.chat import Chat, ignore
 from oa_client._blocking.stream import Stream
-from oa_client._calls.cleanup import DEADLINE
 from oa_client._calls.engine import Engine
 from oa_client._calls.retry import check_max_retries
 from oa_client._calls.turns import wait_through
@@ -30,7 +29,7 @@ from oa_client._values.model import ModelInfo
 from oa_client._values.options import AnswerOptions, merge_options, name_options
 from oa_client._values.plugin import Plugin
 from oa_client._values.question import Messages, check_name, check_text, read_question
-from oa_client._values.timeout import Timeout
+from oa_client._values.timeout import Timeout, closing_time
 from oa_client._values.user import User
 from oa_client._wire.surface import Surface
 from oa_client._wire.website import Website
@@ -76,12 +75,14 @@ class Client:
             call can then be interrupted only after the response has started, and no timeout covers a server that
             trickles headers.
         model: the model for calls that name none. The default is `OA_SFT_Llama_30B_6`, or the local server's own.
-        serialize: wait before asking while another answer of this client is queued, because the server would cancel it.
-            Waits at most `Timeout.first_token`. Answers that are being written do not hold others up. False is for
-            servers that do not cancel.
+        serialize: wait before asking, at most `Timeout.first_token`, while another answer of this client is queued (not
+            while it is written), because the server would cancel it. False is for servers that do not cancel.
 
     Raises:
-        ConfigurationError: if an argument or variable is wrong; nothing is sent.
+        ConfigurationError: also by every method, if an argument or variable is wrong (nothing is sent then), or if the
+            client is or becomes closed.
+        APIError, TransportError, ProtocolError: by every method that makes a call, if the server refuses it (see the
+            subclasses), cannot be reached, or does not speak the protocol.
     """
 
     _website: Surface = Website()
@@ -106,14 +107,9 @@ class Client:
         self._options: AnswerOptions = {"model": model}
         check_max_retries(max_retries)
         target = find_target(base_url, cookies, token, os.environ, self._website, LoginFile(os.environ))
-        self._settings: dict[str, Any] = {
-            "base_url": base_url,
-            "timeout": limits,
-            "max_retries": max_retries,
-            "model": model,
-            "serialize": serialize,
-        }
-        secrets: dict[str, Any] = {"cookies": cookies, "token": token, "headers": headers, "session": session}
+        self._settings: dict[str, Any] = {"base_url": base_url, "timeout": limits, "max_retries": max_retries}
+        self._settings |= {"model": model, "serialize": serialize}
+        secrets = {"cookies": cookies, "token": token, "headers": headers, "session": session}
         if proxy is not None:
             (secrets if "@" in str(proxy) else self._settings)["proxy"] = proxy
         self._secrets = Hidden({name: value for name, value in secrets.items() if value is not None})
@@ -133,13 +129,7 @@ class Client:
         return f"{target.base_url} ({target.surface.name})" if target else "the local server"
 
     @name_options
-    def stream(
-        self,
-        messages: Messages,
-        *,
-        keep: bool = False,
-        **options: Unpack[AnswerOptions],
-    ) -> Stream:
+    def stream(self, messages: Messages, *, keep: bool = False, **options: Unpack[AnswerOptions]) -> Stream:
         """
         Ask, and return the reply while it is written.
 
@@ -153,30 +143,13 @@ class Client:
                 prompt, a line `Role: content` for each. A system message at the start becomes the system prompt. A
                 content may be a list of text parts, `{"type": "text", "text": …}`, which are joined.
             keep: do not delete the chat.
-            **options: `model`, `sampling`, `system_prompt`, `user_profile`, `response_instructions` and `plugins`; see
-                `AnswerOptions`.
-
-        Raises:
-            ConfigurationError: if an argument is wrong (no chat is made then), or if the client is or becomes closed.
-            APIError: if the server refuses; see its subclasses.
-            TransportError: if the server cannot be reached.
-            ProtocolError: if the server does not speak the protocol.
+            **options: for this answer; see `AnswerOptions`.
         """
         return Stream(wait_through(self._engine.ask(read_question(messages, options, self._options), keep, ignore)))
 
     @name_options
-    def ask(
-        self,
-        messages: Messages,
-        *,
-        keep: bool = False,
-        **options: Unpack[AnswerOptions],
-    ) -> Message:
-        """
-        Ask, wait, and return the final message; its `str()` is the answer.
-
-        Arguments and errors are those of `stream`, and of iterating the stream.
-        """
+    def ask(self, messages: Messages, *, keep: bool = False, **options: Unpack[AnswerOptions]) -> Message:
+        """Ask, wait, and return the final message, whose `str()` is the answer; arguments and errors as `stream`."""
         question = read_question(messages, options, self._options)
         with Stream(wait_through(self._engine.ask(question, keep, ignore))) as stream:
             return stream.finish()
@@ -188,9 +161,6 @@ class Client:
 
         Args:
             **options: for each turn that does not name its own; see `AnswerOptions`.
-
-        Raises:
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         chat = Chat._create(self._engine, merge_options(options, self._options))
         chat._keep()
@@ -207,7 +177,6 @@ class Client:
 
         Raises:
             NotFoundError: if there is no such chat, or it is another user's.
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return Chat._open(self._engine, chat_id, merge_options(options, self._options))
 
@@ -228,12 +197,7 @@ class Client:
         return ChatList(Pager(self._engine, after, before, include_hidden))
 
     def hide_all_chats(self) -> None:
-        """
-        Hide all chats, with one call for each, because the server's own call for all does not work.
-
-        Raises:
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are hidden then.
-        """
+        """Hide all chats, with one call for each, because the server's own call for all does not work."""
         for chat in list(self.list_chats()):
             # Another client may have deleted the chat meanwhile.
             with suppress(NotFoundError):
@@ -246,9 +210,6 @@ class Client:
         Returns:
             the ids of the chats that are only hidden, and deleted later or by a later call, because an answer in them
             is or may be queued or being written.
-
-        Raises:
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`; some are deleted then.
         """
         later = []
         for chat in list(self.list_chats(include_hidden=True)):
@@ -258,22 +219,12 @@ class Client:
         return tuple(later)
 
     def list_models(self) -> list[ModelInfo]:
-        """
-        Return the models that the server lists, with their presets; a listed model may still have no worker.
-
-        Raises:
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
-        """
+        """Return the models that the server lists, with their presets; a listed model may still have no worker."""
         with self._engine.exchanging() as exchange:
             return list(self._engine.catalog.load_models(exchange))
 
     def list_plugins(self) -> list[Plugin]:
-        """
-        Return the plugins that the server offers.
-
-        Raises:
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
-        """
+        """Return the plugins that the server offers."""
         with self._engine.exchanging() as exchange:
             return list(self._engine.catalog.load_plugins(exchange))
 
@@ -286,7 +237,6 @@ class Client:
 
         Raises:
             APIError: if the server finds no configuration at that URL.
-            ConfigurationError, TransportError, ProtocolError: as `stream`.
         """
         check_text("url", url)
         if not url:
@@ -299,7 +249,6 @@ class Client:
 
         Raises:
             AuthError: if nobody is signed in; `has_expired` tells whether the credentials worked before.
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return self._engine.send(lambda surface: surface.whoami())
 
@@ -307,13 +256,11 @@ class Client:
         """
         Renew the session at a website, and return its user.
 
-        Later calls of this client send the new session cookie. If `login()` has kept the old one, the new one replaces
-        it.
+        Later calls of this client send the new cookie. If `login()` has kept the old one, the new one replaces it.
 
         Raises:
             UnsupportedError: if it is an inference server; use `login()` there.
             AuthError: if nobody is signed in, or the session has expired (`has_expired`).
-            ConfigurationError, APIError, TransportError, ProtocolError: as `stream`.
         """
         return self._engine.send(lambda surface: surface.refresh())
 
@@ -329,7 +276,6 @@ class Client:
 
         Raises:
             ConfigurationError: without `confirm=True`; then nothing is sent.
-            APIError, TransportError, ProtocolError: as `stream`.
         """
         if confirm is not True:
             raise ConfigurationError(
@@ -373,12 +319,10 @@ class Client:
             with_credentials: include arguments that are secret or may hold secrets: cookies, token, headers, session,
                 and a proxy with a password.
         """
-        settings = dict(self._settings)
-        if with_credentials:
-            settings.update(self._secrets.value)
-            target = self._engine.target
-            if "cookies" in settings and target is not None and target.credentials.is_renewed:
-                settings["cookies"] = target.credentials.login.cookies
+        settings = self._settings | (self._secrets.value if with_credentials else {})
+        target = self._engine.target
+        if "cookies" in settings and target is not None and target.credentials.is_renewed:
+            settings["cookies"] = target.credentials.login.cookies
         return settings
 
     def __copy__(self) -> Client:
@@ -392,18 +336,6 @@ class Client:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.settings(), tuple(self._secrets.value) or self._engine.missing)
-
-
-def closing_time(timeout: float | None) -> float:
-    """
-    Check the argument of `Client.close`, and return it in seconds.
-
-    Raises:
-        ConfigurationError: if it is not a time.
-    """
-    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
-        raise ConfigurationError("timeout must be seconds, 0 or more, or None")
-    return DEADLINE if timeout is None else timeout
 
 
 def _unpickle(cls: type[Client], settings: Mapping[str, Any], missing: tuple[str, ...]) -> Client:

@@ -1,5 +1,6 @@
 """How long to wait."""
 
+import math
 from dataclasses import dataclass, fields
 
 from oa_client._values.argument import is_number, show
@@ -55,3 +56,15 @@ class Timeout:
         if not is_number(value, int, float):
             raise ConfigurationError(f"timeout must be seconds, a Timeout or None, not {show(value)}")
         return cls(connect=value, read=value)
+
+
+def closing_time(timeout: float | None) -> float:
+    """
+    Check the argument of `Client.close`, and return it in seconds; infinite if there is no limit.
+
+    Raises:
+        ConfigurationError: if it is not a time.
+    """
+    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
+        raise ConfigurationError("timeout must be seconds, 0 or more, or None")
+    return math.inf if timeout is None else timeout
