@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from oa_client._net.chunks import DIGITS_LIMIT, LINE_LIMIT, ChunkError, Dechunker
+from oa_client._net.chunks import ChunkError, Dechunker
+from oa_client._wire.limits import CHUNK_DIGITS_LIMIT, CHUNK_LINE_LIMIT
 
 
 class Outcome(NamedTuple):
@@ -24,7 +25,7 @@ def feed(pieces: Iterable[bytes]) -> Outcome:
     payload = b""
     for piece in pieces:
         payload += chunks.feed(piece)
-        assert len(chunks._held) <= LINE_LIMIT
+        assert len(chunks._held) <= CHUNK_LINE_LIMIT
         if chunks.is_over:
             break
     return Outcome(payload, chunks.is_over, chunks.excess)
@@ -115,7 +116,7 @@ def test_large_chunk() -> None:
     assert {1000: expected, 65536: expected} == {size: feed(fixed_size(body, size)) for size in (1000, 65536)}
 
 
-@pytest.mark.parametrize("behind", [b"\r", b"\r\n", b"0", b"HTTP/1.1 200 OK\r\n", b"x" * (LINE_LIMIT + 1)])
+@pytest.mark.parametrize("behind", [b"\r", b"\r\n", b"0", b"HTTP/1.1 200 OK\r\n", b"x" * (CHUNK_LINE_LIMIT + 1)])
 def test_excess(behind: bytes) -> None:
     """What came behind the end is noticed, is no part of the body, and is no mistake."""
     chunks = Dechunker()
@@ -147,8 +148,8 @@ BROKEN = {
     "superscript": b"\xb2\r\n",
     "a zero byte": b"5\0\r\nHello\r\n",
     "LF alone": b"5\nHello\n0\n\n\r\n",
-    "too many digits": b"1" * (DIGITS_LIMIT + 1) + b"\r\n",
-    "too many zeros": b"0" * DIGITS_LIMIT + b"5\r\nHello\r\n",
+    "too many digits": b"1" * (CHUNK_DIGITS_LIMIT + 1) + b"\r\n",
+    "too many zeros": b"0" * CHUNK_DIGITS_LIMIT + b"5\r\nHello\r\n",
     "too long": b"5\r\nHello!\r\n0\r\n\r\n",
     "too long by a CR": b"5\r\nHello\r\r\n0\r\n\r\n",
     "too long by an LF": b"5\r\nHello\n\r\n0\r\n\r\n",
@@ -168,21 +169,21 @@ def test_what_is_not_chunked_is_refused(body: bytes) -> None:
 
 def test_longest_size() -> None:
     """A size of the most digits that are allowed is read."""
-    assert Outcome(b"Hi", False, False) == feed([b"f" * DIGITS_LIMIT + b"\r\nHi"])
+    assert Outcome(b"Hi", False, False) == feed([b"f" * CHUNK_DIGITS_LIMIT + b"\r\nHi"])
 
 
-@pytest.mark.parametrize("size", [1, 1000, LINE_LIMIT + 1])
+@pytest.mark.parametrize("size", [1, 1000, CHUNK_LINE_LIMIT + 1])
 @pytest.mark.parametrize("start", [b"", b"2\r\nHi\r\n", b"0\r\n", b"0\r\na: b\r\n"])
 def test_line_without_end_is_refused(start: bytes, size: int) -> None:
     """A line that does not end raises once it passes the limit, in pieces of any size, and no more of it is held."""
-    with pytest.raises(ChunkError, match=str(LINE_LIMIT)):
-        feed([start, *fixed_size(b"1" * (LINE_LIMIT + size), size)])
+    with pytest.raises(ChunkError, match=str(CHUNK_LINE_LIMIT)):
+        feed([start, *fixed_size(b"1" * (CHUNK_LINE_LIMIT + size), size)])
 
 
 @pytest.mark.parametrize("start", [b"0;", b"0\r\n"])
 def test_longest_line(start: bytes) -> None:
     """An extension or a trailer of nearly the limit's length is passed over, byte by byte too."""
-    body = start + b"a" * (LINE_LIMIT - 10) + b"\r\n\r\n"
+    body = start + b"a" * (CHUNK_LINE_LIMIT - 10) + b"\r\n\r\n"
 
     assert [Outcome(b"", True, False)] * 2 == [feed([body]), feed(fixed_size(body, 1))]
 

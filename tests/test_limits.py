@@ -12,8 +12,7 @@ import pytest
 import requests
 
 from oa_client import APIError, BusyError, Client, ProtocolError, Timeout, TransportError, TransportTimeout
-from oa_client._net.transport import ANSWER_LIMIT
-from oa_client._wire.sse import EVENT_LIMIT
+from oa_client._wire.limits import ANSWER_LIMIT, EVENT_LIMIT
 from tests.scripted import (
     LAST_CHUNK,
     Connection,

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from oa_client import ProtocolError
 from oa_client._wire import sse as _sse
-from oa_client._wire.sse import EVENT_LIMIT, EventCutter, EventReader
+from oa_client._wire.limits import EVENT_LIMIT
+from oa_client._wire.sse import EventCutter, EventReader
 
 Events = list[tuple[str, str]]
 BOM = b"\xef\xbb\xbf"

@@ -29,9 +29,10 @@ from oa_client import (
     RequestError,
 )
 from oa_client._transcripts.transcript import Transcript
-from oa_client._values.question import ID_LIMIT, Question
+from oa_client._values.question import Question
 from oa_client._wire.call import Call
 from oa_client._wire.inference import Inference
+from oa_client._wire.limits import ID_LIMIT
 from oa_client._wire.refusal import advice, error_class, error_detail
 from oa_client._wire.surface import DEFAULT_MODEL, DELETABLE_STATES, FINAL_STATES, Surface, check_size
 from oa_client._wire.website import WEBSITE_BODY_LIMIT, Website

@@ -25,8 +25,8 @@ from oa_client._values.chat import ChatInfo
 from oa_client._values.errors import ConfigurationError
 from oa_client._values.message import Message
 from oa_client._values.options import AnswerOptions, name_options
-from oa_client._values.question import Messages, Question, check_id, check_text, read_options, read_question
-from oa_client._wire.call import Call
+from oa_client._values.question import Messages, Question, check_text, read_options, read_question
+from oa_client._wire.call import Call, check_id
 from oa_client._wire.surface import Surface
 
 if sys.version_info >= (3, 11):

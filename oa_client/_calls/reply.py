@@ -33,6 +33,7 @@ from oa_client._values.foreign import is_foreign
 from oa_client._values.json_object import SURROGATE, without_halves
 from oa_client._values.message import Message
 from oa_client._wire.answers import is_answer
+from oa_client._wire.limits import TEXT_LIMIT
 from oa_client._wire.sse import EventReader, ServerSentEvent
 from oa_client._wire.surface import DELETABLE_STATES
 from oa_client._wire.text import join_surrogates, rest_of
@@ -40,9 +41,6 @@ from oa_client._wire.text import join_surrogates, rest_of
 #: seconds of pending events after which the message is looked at: the real server does not tell a stream that its
 #: message was cancelled or has timed out.
 PENDING_LOOK = 10.0
-
-#: characters; far above any answer, as text and message of it are kept.
-TEXT_LIMIT = 64 * 1024 * 1024
 
 #: events after which none comes.
 _LAST = ("message", "error")

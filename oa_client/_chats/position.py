@@ -23,7 +23,7 @@ from oa_client._values.errors import (
     TransportTimeout,
 )
 from oa_client._values.message import Message
-from oa_client._values.question import check_id
+from oa_client._wire.call import check_id
 
 _log = logging.getLogger("oa_client")
 

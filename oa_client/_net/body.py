@@ -28,14 +28,12 @@ from oa_client._net.failure import LINE_ERRORS, pass_foreign
 from oa_client._net.interrupt import Interrupt
 from oa_client._values.errors import OAError
 from oa_client._values.foreign import is_foreign, suppress
+from oa_client._wire.limits import DRAIN_BYTES, DRAIN_SECONDS
 
 _log = logging.getLogger("oa_client")
 
 #: bytes asked for at a time; a read returns at once with fewer.
 PIECE = 65536
-#: bytes and seconds to read on for the end after the last event, so that the connection is kept.
-DRAIN_BYTES = 65536
-DRAIN_SECONDS = 0.05
 
 
 class Body:

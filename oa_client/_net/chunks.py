@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-#: bytes of a line between chunks, and digits of a chunk's size; no honest server sends more.
-LINE_LIMIT, DIGITS_LIMIT = 8192, 15
+from oa_client._wire.limits import CHUNK_DIGITS_LIMIT, CHUNK_LINE_LIMIT
 
 
 class ChunkError(Exception):
@@ -62,8 +61,8 @@ class Dechunker:
                 self.is_over, self.excess = True, place < size
                 break
         self._held = data[place:]
-        if len(self._held) > LINE_LIMIT and not self.is_over:
-            raise ChunkError(f"a line between chunks is longer than {LINE_LIMIT} bytes")
+        if len(self._held) > CHUNK_LINE_LIMIT and not self.is_over:
+            raise ChunkError(f"a line between chunks is longer than {CHUNK_LINE_LIMIT} bytes")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -71,7 +70,7 @@ def _size(line: bytes) -> int:
     # int() alone would take signs, blanks, underscores and 0x.
     digits = line if line.isalnum() else line.partition(b";")[0].strip()
     try:
-        if digits.isalnum() and len(digits) <= DIGITS_LIMIT and digits[1:2] not in (b"x", b"X"):
+        if digits.isalnum() and len(digits) <= CHUNK_DIGITS_LIMIT and digits[1:2] not in (b"x", b"X"):
             return int(digits, 16)
     except ValueError:
         pass

@@ -31,11 +31,10 @@ from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 
 from oa_client._net.interrupt import Interrupt
 from oa_client._values.foreign import is_foreign
+from oa_client._wire.limits import COOKIE_LIMIT, COOKIES_SIZE
 
 #: connections kept; with more streams than this, urllib3 drops connections, with a warning for each.
 POOL_SIZE = 1024
-#: cookies, and characters in all of them, that a server may set: each request sends them.
-COOKIE_LIMIT, COOKIES_SIZE = 50, 16 * 1024
 
 
 class _Current(threading.local):

@@ -31,16 +31,11 @@ from oa_client._values.errors import (
 from oa_client._values.foreign import is_foreign
 from oa_client._values.json_object import without_halves
 from oa_client._wire.call import Call
+from oa_client._wire.limits import DEPTH_LIMIT, DETAIL_LIMIT, LONGEST_RETRY_AFTER
 from oa_client._wire.refusal import TOKEN_EXPIRED, advice, error_class, error_detail
 
 NOT_OURS = ": is base_url right, and does something stand in front of the server?"
 
-#: characters of the server's explanation that a message repeats; all of it is in `APIError.detail`.
-DETAIL_LIMIT = 2000
-#: levels; deeper JSON stays text, because it cannot be printed and pickled everywhere.
-DEPTH_LIMIT = 50
-#: seconds, a year; no server means more, and `time.sleep` refuses some higher values.
-LONGEST_RETRY_AFTER = 366 * 86400.0
 #: The errors that the libraries below raise for a bad connection or bad bytes. Those of requests and of TLS are kinds
 #: of OSError. Any other error of a call is not ours, and passes.
 LINE_ERRORS = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, UnicodeError)

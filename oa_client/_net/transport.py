@@ -28,12 +28,10 @@ from oa_client._values.timeout import Timeout
 from oa_client._values.user import User
 from oa_client._wire.answers import NotSignedIn
 from oa_client._wire.call import Call
+from oa_client._wire.limits import ANSWER_LIMIT
 from oa_client._wire.refusal import error_detail
 
 T = TypeVar("T")
-
-#: bytes; far more than any answer has, except an event stream.
-ANSWER_LIMIT = 64 * 1024 * 1024
 
 _HEADERS = {"Accept": "application/json"}
 # Compressed events would arrive in batches.

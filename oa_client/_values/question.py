@@ -18,8 +18,6 @@ Messages = str | Sequence[Mapping[str, Any]]
 
 #: The roles in `messages`; "prompter" is the wire's word for a user.
 ROLES = ("system", "user", "assistant", "prompter")
-#: characters; the real ids have 36.
-ID_LIMIT = 200
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -218,23 +216,6 @@ def check_name(argument: str, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not value):
         raise ConfigurationError(f"{argument} must be a name, and not empty")
     check_text(argument, value)
-
-
-def check_id(name: str, value: Any) -> None:
-    """
-    Refuse a value that cannot be the id of a chat or message.
-
-    Raises:
-        ConfigurationError: if it is not a printable string of a sensible length.
-    """
-    if not is_id(value):
-        noun = "chat" if name == "chat_id" else "message"
-        raise ConfigurationError(f"{name} must be the id of a {noun}, not {show(value)}")
-
-
-def is_id(value: Any) -> bool:
-    """Return whether a value can be an id, which goes into paths."""
-    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= ID_LIMIT and bool(value.strip("."))
 
 
 def _read_sampling(sampling: Any) -> Sampling:

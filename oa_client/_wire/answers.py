@@ -11,8 +11,8 @@ from oa_client._values.errors import ProtocolError
 from oa_client._values.message import Message
 from oa_client._values.model import ModelInfo
 from oa_client._values.plugin import Plugin
-from oa_client._values.question import is_id
 from oa_client._values.user import User
+from oa_client._wire.call import is_id
 
 NO_ANSWER = "most likely this is a prompt or another user's answer; only answers in your own chats take feedback"
 NO_PLUGIN = "the server most likely could not get a plugin's configuration from that URL"

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from oa_client._values.argument import show
 from oa_client._values.errors import ConfigurationError
+from oa_client._wire.limits import ID_LIMIT
 
 T = TypeVar("T")
 
@@ -70,3 +72,20 @@ class Call(Generic[T]):
     def is_public(self) -> bool:
         """Whether the call needs no credentials, so that its success says nothing about them."""
         return self.path.startswith(_OPEN_PATHS)
+
+
+def check_id(name: str, value: Any) -> None:
+    """
+    Refuse a value that cannot be the id of a chat or message.
+
+    Raises:
+        ConfigurationError: if it is not a printable string of a sensible length.
+    """
+    if not is_id(value):
+        noun = "chat" if name == "chat_id" else "message"
+        raise ConfigurationError(f"{name} must be the id of a {noun}, not {show(value)}")
+
+
+def is_id(value: Any) -> bool:
+    """Return whether a value can be an id, which goes into paths."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= ID_LIMIT and bool(value.strip("."))

@@ -15,11 +15,7 @@ from typing import Protocol
 import sseclient
 
 from oa_client._values.errors import ProtocolError
-
-#: bytes; the final event of an answer of a million tokens has 5 million.
-EVENT_LIMIT = 64 * 1024 * 1024
-#: lines of one event, without comments; Open-Assistant sends one. sseclient-py takes quadratic time for them.
-LINE_LIMIT = 100
+from oa_client._wire.limits import EVENT_LIMIT, EVENT_LINES_LIMIT
 
 
 class EventCutter:
@@ -67,11 +63,11 @@ class EventCutter:
         del self._held[:cut]
         self._tail = bytes(self._held[-2:])
         self.is_empty = not self._held
-        if _first_lines(events) > LINE_LIMIT:
+        if _first_lines(events) > EVENT_LINES_LIMIT:
             # Comments may have come for hours.
             events = b"\n".join([line for line in events.split(b"\n") if not line.startswith(b":")])
-            if _first_lines(events) > LINE_LIMIT:
-                raise ProtocolError(f"an event has more than {LINE_LIMIT} lines")
+            if _first_lines(events) > EVENT_LINES_LIMIT:
+                raise ProtocolError(f"an event has more than {EVENT_LINES_LIMIT} lines")
         return events
 
 
@@ -93,7 +89,7 @@ def _behind_last_blank(text: bytes) -> int:
 def _first_lines(events: bytes) -> int:
     """Return how many lines the first event has; the others came in one piece, whose size limits them."""
     end = events.find(b"\n\n")
-    return events.count(b"\n", 0, end) if end > LINE_LIMIT else 0
+    return events.count(b"\n", 0, end) if end > EVENT_LINES_LIMIT else 0
 
 
 def _clean(events: bytes) -> bytes:
@@ -128,7 +124,7 @@ class EventReader:
         Take a piece of the stream and return the events that it completes; read them before the next call.
 
         Raises:
-            ProtocolError: if an event is longer than `EVENT_LIMIT` bytes, or has more than `LINE_LIMIT` lines.
+            ProtocolError: if an event is longer than `EVENT_LIMIT` bytes, or has more than `EVENT_LINES_LIMIT` lines.
         """
         self._whole[:] = [self._cut(piece)]
         events: Iterator[ServerSentEvent] = self._parser.events()
