@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
+from oa_client._calls.life import State
 from oa_client._calls.reply import Reply
 from oa_client._values.errors import ConfigurationError, IncompleteReplyError, OAError
 from oa_client._values.events import Event, TokenEvent
@@ -45,7 +46,8 @@ class Stream:
         self._items = reply.read()
 
     def __repr__(self) -> str:
-        state = "closed" if self._reply.is_closed else "open" if self.message is None else "complete"
+        is_left = self._reply.life.state is State.LEFT
+        state = "complete" if self.message is not None else "closed" if is_left else "open"
         return f"<Stream of message {self.message_id}: {state}>"
 
     @property

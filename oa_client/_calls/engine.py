@@ -141,7 +141,6 @@ class Engine:
     @contextmanager
     def guard(self, exchange: Exchange) -> Iterator[None]:
         """Clean up after calls that fail, and describe their errors."""
-        is_outer = exchange.thread is None
         try:
             exchange.thread = threading.get_ident()
             yield
@@ -159,8 +158,7 @@ class Engine:
                 exchange.describe(error)
             raise
         finally:
-            if is_outer:
-                exchange.thread = None
+            exchange.thread = None
             with self._lock:
                 self._changed.notify_all()
 

@@ -91,11 +91,6 @@ class Reply:
         """What was yielded."""
         return self._text.getvalue()
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was stopped before its end."""
-        return self.life.is_left and self.message is None
-
     def stop(self) -> None:
         """End a reply that is not over, from any thread. Waits for nothing, starts nothing."""
         self.exchange.stop()

@@ -59,7 +59,7 @@ class After(_PlaceInChat):
         if isinstance(parent, Message) and parent.role != "assistant":
             raise ConfigurationError("parent must be an answer, since only that can be followed by a prompt")
 
-    def put(self, exchange: Exchange, _: str, text: str) -> str:
+    def put(self, exchange: Exchange, chat_id: str, text: str) -> str:
         """Post the prompt, or find it at the end of the branch in use, without an answer."""
         position, parent_id = self._position, self._parent_id
         if parent_id is None:
@@ -93,7 +93,7 @@ class Again(_PlaceInChat):
         super().__init__(position)
         self._message_id = None if message is None else id_of("message", message)
 
-    def put(self, exchange: Exchange, _: str, text: str) -> str:
+    def put(self, exchange: Exchange, chat_id: str, text: str) -> str:
         """Find the prompt."""
         position = self._position
         if self._message_id is None:
@@ -124,7 +124,7 @@ class Beside(_PlaceInChat):
         if isinstance(message, Message):
             _check_can_be_edited(message)
 
-    def put(self, exchange: Exchange, _: str, text: str) -> str:
+    def put(self, exchange: Exchange, chat_id: str, text: str) -> str:
         """Post the prompt."""
         position, old = self._position, self._message
         if not isinstance(old, Message):
