@@ -18,7 +18,7 @@ from requests.cookies import RequestsCookieJar
 from oa_client import AuthError, ConfigurationError, OAError, Timeout, TransportError
 from oa_client._accounts.credentials import RENEWAL_AGE, WARNING_TIME, Credentials, Login
 from oa_client._accounts.target import Target
-from oa_client._calls.signing import send_signed
+from oa_client._calls.signing import RenewingTransport
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._wire.call import Call
@@ -108,7 +108,7 @@ def run(
             return is_stopped()
 
     transport, interrupt = cast(Transport, Double()), cast(Interrupt, Line())
-    return send_signed(transport, Inference().whoami(), Timeout(), interrupt)
+    return RenewingTransport(transport).send(Inference().whoami(), Timeout(), interrupt)
 
 
 def test_good_login_is_not_renewed() -> None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import requests
 
 import oa_client
-from oa_client import Chat, Client
+from oa_client import AsyncClient, Chat, Client, NotFoundError
 from tests.scripted import EventWriter, Surface
 from tests.test_catalog import Catalog
 
@@ -140,4 +141,33 @@ def test_request_of_one_who_waits(
     script.message_state = "complete"
 
     assert script.calls.count("message") >= 2
+    assert max(frames) <= 9
+
+
+def test_request_for_a_chat_that_is_gone(client: Client, frames: list[int]) -> None:
+    """Nine frames are enough to see whether a chat that cannot be used was deleted."""
+    chat = client.create_chat()
+    first = chat.ask("One")
+    client.open_chat(chat.id).delete()
+    for parent in (None, first):
+        with pytest.raises(NotFoundError):
+            chat.ask("Two", parent=parent)
+
+    assert max(frames) <= 9
+
+
+def test_request_of_async_code(script: Catalog, frames: list[int]) -> None:
+    """Nine frames in the thread that makes the call are enough for async code."""
+
+    async def main() -> None:
+        async with AsyncClient(script.url, **script.credentials, model="m") as client:
+            await client.ask("Hi")
+            chat = await client.create_chat()
+            for text in ("One", "Two"):
+                await chat.ask(text, sampling="k50", plugins=["Calculator"])
+            await chat.regenerate("p2").finish()
+
+    anyio.run(main)
+
+    assert frames
     assert max(frames) <= 9

@@ -21,7 +21,7 @@ from typing import TypeVar
 from oa_client._calls.clock import pauses
 from oa_client._calls.life import State
 from oa_client._calls.process import Process
-from oa_client._calls.signing import send_signed
+from oa_client._calls.signing import signing
 from oa_client._net.interrupt import Interrupt
 from oa_client._net.transport import Transport
 from oa_client._values.errors import APIError, OAError
@@ -94,6 +94,7 @@ class Cleanup:
     def __init__(self, transport: Transport, is_own: bool = False) -> None:
         self.is_own = is_own
         self._transport = transport
+        self._signing = signing(transport)
         self._process = Process()
         # What there is to do. Nothing is taken out before it is done, as a signal's handler may raise anywhere.
         self._items: list[_LeftChat | _LaterInterrupt] = []
@@ -298,7 +299,7 @@ class Cleanup:
     def _send(self, call: Call[_T], item: _LeftChat) -> _T:
         left = max(self._seconds_left(item), 0.001)
         timeout = Timeout(connect=min(CONNECT_LIMIT, left), read=min(READ_LIMIT, left))
-        return send_signed(self._transport, call, timeout, self._interrupt)
+        return self._signing.send(call, timeout, self._interrupt)
 
     def _give_up(self, item: _LeftChat, why: str) -> None:
         self._failed.append(item.chat_id)

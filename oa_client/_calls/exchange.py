@@ -18,7 +18,7 @@ from oa_client._calls.clock import Clock, pauses
 from oa_client._calls.life import Life, State
 from oa_client._calls.process import Process
 from oa_client._calls.retry import pause_before
-from oa_client._calls.signing import send_signed
+from oa_client._calls.signing import signing
 from oa_client._calls.threads import NoThread, Slot, start
 from oa_client._net.interrupt import Interrupt, Interrupted
 from oa_client._net.transport import Transport
@@ -77,6 +77,7 @@ class Exchange:
         self.was_busy = False
         self.thread: int | None = None
         self.is_strict = False
+        self._signing = signing(transport)
         self._max_retries = max_retries
         self._cleanup = cleanup
         self._chat_is_ours = cleanup is not None
@@ -141,7 +142,7 @@ class Exchange:
             self.clock.check()
             try:
                 with self.clock.waiting():
-                    return send_signed(self.transport, call, self._limits(), self.interrupt)
+                    return self._signing.send(call, self._limits(), self.interrupt)
             except (APIError, TransportError) as error:
                 if isinstance(error, BusyError):
                     self.was_busy = True
@@ -166,7 +167,7 @@ class Exchange:
         """
         limit = LATE_LIMIT if limit is None else limit
         with self.clock.waiting():
-            return send_signed(self.transport, call, Timeout(connect=limit, read=limit), self.interrupt)
+            return self._signing.send(call, Timeout(connect=limit, read=limit), self.interrupt)
 
     def looks(self) -> Iterator[None]:
         """
