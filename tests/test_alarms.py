@@ -24,12 +24,11 @@ def test_alarms_at_random_moments(surface: Surface, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("oa_client._calls.cleanup.UNSURE", 0.5)
     alarms = Alarms(seed=1)
 
-    left = run(alarms, surface, 120)
+    left = run(alarms, surface, 240)
 
     assert alarms.strays == []
     assert left == []
-    # How many asks an alarm is in time for depends on the machine; only none at all would show nothing.
-    assert alarms.fired > 10
+    assert alarms.fired > 50
     assert alarms.swallowed < 10
 
 

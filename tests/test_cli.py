@@ -343,7 +343,7 @@ class Late:
         strike(self.number)
 def forever():
     while True:
-        time.sleep(1)  # until a signal ends the program
+        pause()
 def then(first, second):
     try:
         strike(first)

@@ -27,7 +27,7 @@ class _PlaceInChat(Place):
 
     @contextmanager
     def around(self, exchange: Exchange) -> Iterator[Turn]:
-        """Let one turn at a time ask, and note what has become of it."""
+        """Hold the chat while one turn asks, and then record how it ended."""
         position = self._position
         with explaining_absence(exchange, position.chat_id), position.turns.turn(exchange) as turn:
             try:

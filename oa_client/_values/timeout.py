@@ -60,7 +60,7 @@ class Timeout:
 
 def closing_time(timeout: float | None) -> float:
     """
-    Check the argument of `Client.close`, and return it in seconds; infinite if there is no limit.
+    Check the `timeout` of `Client.close()`, and return it in seconds: None becomes infinity.
 
     Raises:
         ConfigurationError: if it is not a time.

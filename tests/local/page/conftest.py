@@ -34,7 +34,8 @@ def browser() -> Iterator[Browser]:
         try:
             browser = launch(playwright)
         except Error as error:
-            pytest.skip(f"no Chromium; `playwright install chromium` brings one: {error}")  # pip brings no browser
+            # pip installs playwright, but not the browser that it drives.
+            pytest.skip(f"no Chromium; `playwright install chromium` brings one: {error}")
         yield browser
         browser.close()
 
