@@ -649,11 +649,14 @@ async def test_replies_that_are_silent_delay_nobody(script: OpenAssistantScript,
         go_on.set()
 
 
-@pytest.mark.parametrize(("what", "most"), [("streams", 96), ("calls", 32)])
+@pytest.mark.parametrize(("what", "most"), [("streams", 64), ("calls", 32)])
 async def test_burst_uses_few_threads(
-    script: OpenAssistantScript, what: str, most: int, monkeypatch: pytest.MonkeyPatch
+    script: OpenAssistantScript, what: str, most: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many begin at once, 32 open at a time, 32 end, and 32 calls are under way."""
+    """However many begin at once, 32 of them open at a time and 32 end, or 32 calls are under way."""
+    if what == "streams" and request.node.callspec.params["surface"].endswith("in pieces"):
+        # A reply that is read piece by piece holds a thread of its own, which may also ask for what is missing.
+        most += 32
     original = Transport.send
     at_work: set[int] = set()
     counts: list[int] = []
